@@ -1,0 +1,1 @@
+"""Marchenko–Pastur pruning of torch modules."""

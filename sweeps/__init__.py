@@ -1,0 +1,1 @@
+"""Sweeps over Marchenko–Pastur pruning: spec, plan, training, records, tracking, statistics."""
