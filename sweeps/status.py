@@ -1,4 +1,4 @@
-"""How a replicate ends, as a value (a failure is one of the four, never an exception that leaves the trial)."""
+"""How a replicate ends, as a value: a failure is one of the four, not an exception that leaves the trial."""
 
 from enum import StrEnum
 
@@ -13,5 +13,5 @@ class Status(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether launching again leaves the record alone (a failed one is retried, a stopped one may resume)."""
+        """Whether launching again leaves it alone (a failed one is retried, a stopped one may resume)."""
         return self in (Status.FINISHED, Status.DIVERGED)

@@ -1,0 +1,48 @@
+"""The names of the numbers that a training reports, and which of them may choose."""
+
+from __future__ import annotations
+
+from sweeps.errors import SelectionOnTest, SpecError
+
+HISTORY = {
+    "train_loss": "data term of the loss, running mean of the epoch",
+    "train_penalty": "l1 Σ|θ| + l2 Σθ² at the end of the epoch",
+    "train_accuracy": "running accuracy of the epoch",
+    "validation_loss": "cross-entropy on the held-out examples",
+    "validation_accuracy": "accuracy on the held-out examples",
+    "learning_rate": "of the epoch",
+    "parameters_kept": "share of the unpruned network's parameters, biases included",
+    "gradient_norm": "of the last step of the epoch",
+    "weight_norm": "Euclidean norm of all parameters",
+    "dead_units": "hidden units that no validation example activates",
+    "classes_never_predicted": "output classes that no validation example is given",
+}
+FINAL = {
+    "test_accuracy": "accuracy on the test set; reported, never chosen by",
+    "test_loss": "cross-entropy on the test set; reported, never chosen by",
+    "parameters": "number of parameters kept, biases included",
+}
+KNOWN = HISTORY | FINAL
+
+
+def require_known(metric: str) -> None:
+    """Refuse a metric that no training reports.
+
+    Raises:
+        SpecError: Lists the known ones.
+    """
+    if metric not in KNOWN:
+        raise SpecError(f"unknown metric {metric!r}; known: {', '.join(sorted(KNOWN))}")
+
+
+def refuse_test(metric: str, *, select_on_test: bool = False) -> None:
+    """Refuse to choose between trials by what they scored on the test set.
+
+    Raises:
+        SelectionOnTest: The metric is a test metric and `select_on_test` is not given.
+    """
+    if metric.startswith("test_") and not select_on_test:
+        raise SelectionOnTest(
+            f"{metric} reports, it does not choose: ranking by it would fit the test set; "
+            "use a validation_* metric, or give --select-on-test, which is stamped on the answer"
+        )

@@ -1,0 +1,220 @@
+"""A sweep as a person writes it: a default trial, a space around it, replicates, and where results go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt
+from pydantic import Field, PrivateAttr, ValidationError, field_validator
+
+from sweeps import document as documents
+from sweeps.choice import Choice, Closed
+from sweeps.errors import Problem, SelectionOnTest, SpecError
+from sweeps.explain import explain
+from sweeps.space import Dimension
+from sweeps.trial_spec import TrialSpec
+
+NAME_PATTERN = r"^[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*$"
+STATISTICS = ("mean", "median", "sd", "ci_low", "ci_high")
+Seeds = Annotated[int, Ge(1)] | list[Annotated[int, Ge(0)]]
+
+
+class Design(Choice):
+    """How points are chosen from the space."""
+
+    source: ClassVar[str] = "sweeps.design:DESIGNS"
+    kind: str = "grid"
+
+
+class Replicates(Closed):
+    """How often a trial is repeated: a number of seeds, or the seeds themselves, for each source of chance."""
+
+    initialisation: Seeds = 5
+    data_order: Seeds = 1
+    split: Seeds = 1
+
+    @field_validator("initialisation", "data_order", "split")
+    @classmethod
+    def _distinct(cls, seeds: int | list[int]) -> int | list[int]:
+        if isinstance(seeds, list) and (not seeds or len(set(seeds)) < len(seeds)):
+            raise ValueError(f"seeds are a number of at least 1 or a list without repetition; got {seeds}")
+        return seeds
+
+    def seeds(self, source: str) -> list[int]:
+        """Seeds of one source of chance."""
+        given = getattr(self, source)
+        return given if isinstance(given, list) else list(range(given))
+
+
+class Objective(Closed):
+    """What `best` ranks trials by."""
+
+    metric: str = "validation_accuracy"
+    statistic: Literal["mean", "median", "sd", "ci_low", "ci_high"] = "mean"
+    mode: Literal["max", "min"] = "max"
+
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, metric: str) -> str:
+        from sweeps.metrics import refuse_test, require_known
+
+        try:
+            refuse_test(metric)
+            require_known(metric)
+        except (SelectionOnTest, SpecError) as error:
+            raise ValueError(str(error)) from None
+        return metric
+
+
+class Resources(Closed):
+    """What one trial may use."""
+
+    cpus: Annotated[float, Gt(0)] = 1
+    gpus: Annotated[float, Ge(0)] = 0
+
+
+class Tracking(Closed):
+    """Where the projection goes: an MLflow address, or null for the SQLite store inside the storage."""
+
+    uri: str | None = None
+
+
+class SweepSpec(Closed):
+    """A whole sweep, checked."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    trial: TrialSpec = Field(default_factory=TrialSpec)
+    space: dict[str, Dimension] = {}
+    design: Design = Field(default_factory=lambda: Design.model_validate({}))
+    replicates: Replicates = Replicates()
+    baseline: bool = True
+    objective: Objective = Objective()
+    resources: Resources = Resources()
+    storage: str = "./sweeps-data"
+    tracking: Tracking = Tracking()
+
+    _given: documents.Document | None = PrivateAttr(default=None)
+
+    @field_validator("name")
+    @classmethod
+    def _is_safe(cls, name: str) -> str:
+        import re
+
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise ValueError(
+                f"{name!r} is not a sweep name; allowed: letters, digits, '_', '-' and single dots, "
+                "beginning with a letter or digit (it becomes a folder)"
+            )
+        return name
+
+    def document(self, *, resolved: bool = False) -> documents.Document:
+        """The document as given; `resolved` has every field with its value."""
+        if self._given is not None and not resolved:
+            return self._given
+        plain = self.model_dump(mode="json")
+        plain["space"] = {
+            path: dim.model_dump(mode="json", exclude_none=True) for path, dim in self.space.items()
+        }
+        return plain
+
+    def to_yaml(self, *, resolved: bool = False) -> str:
+        """YAML that `load_spec` reads back to an equal spec."""
+        return documents.render(self.document(resolved=resolved))
+
+    def trial_at(self, point: Mapping[str, Any]) -> TrialSpec:
+        """The trial at a point of the space.
+
+        Raises:
+            SpecError: The point leads to a trial that is not valid; names each dotted path.
+        """
+        plain = self._trial_document()
+        for path, value in point.items():
+            plain = documents.assign(plain, path, value)
+        return build_trial(plain)
+
+    def _trial_document(self) -> documents.Document:
+        given: documents.Document = self.document().get("trial", {}) if self._given else self.trial.document()
+        return given
+
+
+def build_trial(plain: Mapping[str, Any]) -> TrialSpec:
+    """Check a trial's document.
+
+    Raises:
+        SpecError: Names each wrong path with its value and what is allowed.
+    """
+    try:
+        return TrialSpec.model_validate(plain)
+    except ValidationError as error:
+        raise SpecError(explain(error, TrialSpec, plain)) from None
+
+
+def build_spec(plain: Any, *, source: str = "the spec") -> SweepSpec:
+    """Check a sweep's document as a whole: fields, names, both ends of every dimension.
+
+    Raises:
+        SpecError: Everything that is wrong, each with dotted path, value and what is allowed.
+    """
+    if not isinstance(plain, Mapping):
+        raise SpecError(f"{source} holds {type(plain).__name__}, not a mapping with name, trial, space, ...")
+    try:
+        spec = SweepSpec.model_validate(plain)
+    except ValidationError as error:
+        raise SpecError(explain(error, SweepSpec, plain)) from None
+    spec._given = dict(plain)
+    if problems := list(_check_space(spec)):
+        raise SpecError(problems)
+    return spec
+
+
+def _check_space(spec: SweepSpec) -> Iterable[Problem]:
+    for path, dimension in spec.space.items():
+        for value in dimension.ends:
+            try:
+                spec.trial_at({path: value})
+            except SpecError as error:
+                # Another dimension may be what makes this value valid (an epoch count and a pruning interval);
+                # the plan checks whole points, here only what is wrong about this path is reported.
+                yield from (
+                    Problem(f"space.{path}", str(p)) for p in error.problems if _concerns(p.path, path)
+                )
+
+
+def _concerns(problem: str, path: str) -> bool:
+    return problem == path or problem.startswith(f"{path}.") or path.startswith(f"{problem}.")
+
+
+def load_spec(
+    source: str | os.PathLike[str] | Mapping[str, Any], *, overrides: Iterable[str] = ()
+) -> SweepSpec:
+    """Read and check a spec from a YAML file or a mapping, with `path=value` overrides applied before the check.
+
+    Raises:
+        SpecError: The file can not be read, is not YAML, or is not a valid sweep.
+    """
+    if isinstance(source, Mapping):
+        plain, name = dict(source), "the spec"
+    else:
+        name = str(source)
+        plain = documents.parse(_read(Path(source)), source=name)
+    for override in overrides:
+        path, equals, value = override.partition("=")
+        if not equals or not path:
+            raise SpecError([Problem(override, "an override is written path=value")])
+        plain = documents.assign(plain, _full_path(path), documents.parse(value, source=f"--set {path}"))
+    return build_spec(plain, source=name)
+
+
+def _full_path(path: str) -> str:
+    """Paths into the trial may be given as in `space`, without the leading `trial.`."""
+    return f"trial.{path}" if path.partition(".")[0] in TrialSpec.model_fields else path
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path} can not be read: {error}") from None

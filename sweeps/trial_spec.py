@@ -1,0 +1,173 @@
+"""One complete configuration: what a trial trains, prunes and measures."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from annotated_types import Ge, Gt, Interval, Le, MinLen
+from pydantic import Field, ValidationError, model_validator
+
+from rmt.errors import UnknownName
+from sweeps.choice import Choice, Closed, OptionErrors
+
+Share = Annotated[float, Interval(ge=0.0, le=1.0)]
+
+
+class Data(Choice):
+    """A data set, and how many of its training examples are held out for validation."""
+
+    source: ClassVar[str] = "sweeps.data:DATASETS"
+    kind: str = "digits"
+    validation: Annotated[int, Ge(1)] = 360
+    train_size: Annotated[int, Ge(1)] | None = None
+
+
+class Model(Choice):
+    """An architecture."""
+
+    source: ClassVar[str] = "sweeps.models:ARCHITECTURES"
+    kind: str = "mlp"
+
+
+class Initialisation(Choice):
+    """How weights are drawn before training, from the replicate's own generator."""
+
+    source: ClassVar[str] = "sweeps.initialisations:INITIALISATIONS"
+    kind: str = "normal_fan_in"
+
+
+class Optimiser(Choice):
+    """The optimiser of the training."""
+
+    source: ClassVar[str] = "sweeps.optimisers:OPTIMISERS"
+    kind: str = "sgd"
+
+
+class Schedule(Choice):
+    """How the learning rate changes from epoch to epoch."""
+
+    source: ClassVar[str] = "sweeps.optimisers:SCHEDULES"
+    kind: str = "constant"
+
+
+class Noise(Choice):
+    """A noise estimator, and the Tracy–Widom level of the threshold."""
+
+    source: ClassVar[str] = "rmt:NOISE"
+    kind: str = "bema_two_pass"
+    beta: Annotated[float, Gt(0.0), Field(lt=1.0)] = 0.1
+
+
+class Gate(Closed):
+    """When a layer is left alone because the law fits its spectrum badly."""
+
+    max_distance: Annotated[float, Ge(0)] | Literal["off"] = "off"
+
+
+class LayerOverride(Closed):
+    """Other settings for the layers whose name or kind matches a pattern with `*` and `?`."""
+
+    match: Annotated[str, MinLen(1)]
+    rule: str | None = None
+    aggressiveness: Share | None = None
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.rule is not None:
+            _check_rule(self.rule, self.options)
+        return self
+
+    def applies_to(self, name: str, kind: str) -> bool:
+        """Whether the pattern matches the layer's name or kind."""
+        return fnmatchcase(name, self.match) or fnmatchcase(kind, self.match)
+
+
+class Prune(Closed):
+    """Which singular values or weights are removed, when and how many."""
+
+    rule: str = "mp_threshold"
+    aggressiveness: Share = 0.5
+    options: dict[str, Any] = {}
+    budget: Annotated[float, Gt(0.0), Le(1.0)] | None = None
+    every: Annotated[int, Ge(1)] = 4
+    noise: Noise = Field(default_factory=lambda: Noise.model_validate({}))
+    gate: Gate = Gate()
+    layers: list[LayerOverride] = []
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        _check_rule(self.rule, self.options)
+        return self
+
+
+def _check_rule(name: str, options: dict[str, Any]) -> None:
+    from rmt import RULES
+
+    try:
+        RULES[name].options.model_validate(options)
+    except UnknownName as error:
+        raise OptionErrors([{"loc": ("rule",), "msg": str(error), "type": "unknown_name"}]) from None
+    except ValidationError as error:
+        raise OptionErrors([e | {"loc": ("options", *e["loc"])} for e in error.errors()]) from None
+
+
+class Training(Closed):
+    """Optimisation: how long, with what, under which penalties (l1 Σ|θ| + l2 Σθ², biases included)."""
+
+    epochs: Annotated[int, Ge(1)] = 20
+    batch_size: Annotated[int, Ge(1)] = 128
+    optimiser: Optimiser = Field(default_factory=lambda: Optimiser.model_validate({}))
+    schedule: Schedule = Field(default_factory=lambda: Schedule.model_validate({}))
+    l1: Annotated[float, Ge(0)] = 0.0
+    l2: Annotated[float, Ge(0)] = 0.0
+
+
+class Measures(Closed):
+    """What is computed per replicate at the end, and at listed epochs."""
+
+    end: list[str] = ["spectra"]
+    at_epochs: dict[int, list[str]] = {}
+
+
+class TrialSpec(Closed):
+    """A complete configuration; every field has a value."""
+
+    data: Data = Field(default_factory=lambda: Data.model_validate({}))
+    model: Model = Field(default_factory=lambda: Model.model_validate({}))
+    initialisation: Initialisation = Field(default_factory=lambda: Initialisation.model_validate({}))
+    training: Training = Field(default_factory=Training)
+    prune: Prune = Field(default_factory=Prune)
+    measures: Measures = Measures()
+
+    @model_validator(mode="after")
+    def _prunes_in_time(self) -> Self:
+        if self.is_pruned and self.prune.every >= self.training.epochs:
+            raise OptionErrors(
+                [
+                    {
+                        "loc": ("prune", "every"),
+                        "msg": f"{self.prune.every} is no pruning at all in a training of "
+                        f"{self.training.epochs} epochs (it ends with training); "
+                        f"allowed: 1 to {self.training.epochs - 1}, or prune.rule: none",
+                        "type": "never_prunes",
+                    }
+                ]
+            )
+        return self
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether any layer may lose anything: a trial that is not pruned is its own twin."""
+        rules = [self.prune.rule, *(layer.rule for layer in self.prune.layers if layer.rule)]
+        return any(rule != "none" for rule in rules)
+
+    @property
+    def twin(self) -> TrialSpec:
+        """The same trial, unpruned."""
+        return self.model_copy(update={"prune": Prune(rule="none")})
+
+    def document(self) -> dict[str, Any]:
+        """Nested plain values, complete."""
+        return self.model_dump(mode="json")
