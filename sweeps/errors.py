@@ -1,4 +1,4 @@
-"""What can go wrong in a sweep, named after the situation; every message says what, the value, what is allowed."""
+"""What can go wrong in a sweep; a message says what, the value, and what is allowed."""
 
 from __future__ import annotations
 

@@ -64,11 +64,13 @@ def _unknown_field(loc: list[int | str], model: type[BaseModel], document: Mappi
 
 def _known_fields(model: type[BaseModel], document: Any, parents: list[int | str]) -> list[str]:
     for part in parents:
+        if part == "options" and isinstance(document, Mapping):
+            return _rule_options(document.get("rule", "mp_threshold"))
         document = _below(document, part)
         if isinstance(part, str) and part in model.model_fields:
             below = _model_in(model.model_fields[part].annotation)
             if below is None:
-                return _rule_options(document, model)
+                return []
             model = below
     if issubclass(model, Choice):
         kind = (
@@ -82,9 +84,10 @@ def _known_fields(model: type[BaseModel], document: Any, parents: list[int | str
     return list(model.model_fields)
 
 
-def _rule_options(document: Any, model: type[BaseModel]) -> list[str]:
-    del document, model
-    return []
+def _rule_options(rule: str) -> list[str]:
+    from rmt import RULES
+
+    return list(RULES[rule].options.model_fields) if rule in RULES else []
 
 
 def _below(document: Any, part: int | str) -> Any:

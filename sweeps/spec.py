@@ -30,7 +30,7 @@ class Design(Choice):
 
 
 class Replicates(Closed):
-    """How often a trial is repeated: a number of seeds, or the seeds themselves, for each source of chance."""
+    """How often a trial is repeated: a number of seeds, or the seeds themselves, per source of chance."""
 
     initialisation: Seeds = 5
     data_order: Seeds = 1
@@ -176,8 +176,8 @@ def _check_space(spec: SweepSpec) -> Iterable[Problem]:
             try:
                 spec.trial_at({path: value})
             except SpecError as error:
-                # Another dimension may be what makes this value valid (an epoch count and a pruning interval);
-                # the plan checks whole points, here only what is wrong about this path is reported.
+                # Another dimension may be what makes this value valid (epochs and a pruning interval): the
+                # plan checks whole points, here only what is wrong about this path is reported.
                 yield from (
                     Problem(f"space.{path}", str(p)) for p in error.problems if _concerns(p.path, path)
                 )
@@ -190,7 +190,7 @@ def _concerns(problem: str, path: str) -> bool:
 def load_spec(
     source: str | os.PathLike[str] | Mapping[str, Any], *, overrides: Iterable[str] = ()
 ) -> SweepSpec:
-    """Read and check a spec from a YAML file or a mapping, with `path=value` overrides applied before the check.
+    """Read and check a spec from a YAML file or a mapping; `path=value` overrides apply before the check.
 
     Raises:
         SpecError: The file can not be read, is not YAML, or is not a valid sweep.

@@ -1,0 +1,162 @@
+"""Records: the durable files of a replicate, the source of truth for everything that is told about a sweep.
+
+A replicate's folder holds its history while it trains; the other files come at the end and `record.json` last,
+with their digests: its presence is the record. So whatever dies, a folder is a whole record or plainly none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sweeps import storage
+from sweeps.errors import StorageError
+from sweeps.identity import FORMAT
+from sweeps.status import Status
+
+RECORD = "record.json"
+HISTORY = "history.jsonl"
+Record = dict[str, Any]
+
+
+def trial_folder(sweep: Path, trial: str) -> Path:
+    """Folder of a trial."""
+    return sweep / "trials" / trial
+
+
+def replicate_folder(sweep: Path, trial: str, replicate: str) -> Path:
+    """Folder of a replicate."""
+    return trial_folder(sweep, trial) / replicate
+
+
+class Recorder:
+    """Writes one replicate's folder: history lines as epochs end, the record when the replicate has."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._recorded = {row["epoch"]: row for row in mend_history(folder / HISTORY)}
+        self.differing: list[int] = []
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add an epoch. The first durable line wins: a retrained epoch is compared with it and not written."""
+        epoch = int(row["epoch"])
+        if epoch in self._recorded:
+            if not _equal(self._recorded[epoch], row):
+                self.differing.append(epoch)
+            return
+        line = storage.finite({"epoch": epoch, "time": int(time.time() * 1000), **row})
+        with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._recorded[epoch] = line
+
+    def finish(self, record: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
+        """Write the files, then the record that vouches for them."""
+        for name, content in files.items():
+            storage.write_atomically(self.folder / name, content)
+        digests = {name: _sha256(content) for name, content in files.items()}
+        history = self.folder / HISTORY
+        if history.exists():
+            digests[HISTORY] = _sha256(history.read_bytes())
+        retrained = {"retrained_epochs_differing": self.differing} if self.differing else {}
+        storage.write_json(
+            self.folder / RECORD,
+            {"format": FORMAT, **record, **retrained, "files": dict(sorted(digests.items()))},
+        )
+
+
+def _equal(line: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    plain = storage.finite(dict(row))
+    return all(line.get(name) == value for name, value in plain.items())
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_record(folder: Path) -> Record | None:
+    """The record of a replicate; None when the folder holds none (yet).
+
+    Raises:
+        StorageError: The record is not readable or of a newer format.
+    """
+    try:
+        record: Record = json.loads((folder / RECORD).read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise StorageError(
+            f"{folder / RECORD} is damaged ({error}); launching trains the replicate again"
+        ) from None
+    if record["format"] > FORMAT:
+        raise StorageError(
+            f"{folder / RECORD} has format {record['format']}; this version reads up to {FORMAT}"
+        )
+    return record
+
+
+def status_of(folder: Path) -> Status | None:
+    """How a replicate ended; None while it has no record, or a torn one that has to be made again."""
+    try:
+        record = read_record(folder)
+    except StorageError:
+        return None
+    return Status(record["status"]) if record else None
+
+
+def damaged(folder: Path, record: Record) -> list[str]:
+    """Names of the files that are missing or differ from the record's digests."""
+    return [
+        name
+        for name, digest in record["files"].items()
+        if not (folder / name).is_file() or _sha256((folder / name).read_bytes()) != digest
+    ]
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """Lines of a history, one an epoch; a line torn by a crash is left out."""
+    path = folder / HISTORY
+    if not path.exists():
+        return []
+    rows: dict[int, dict[str, Any]] = {}
+    for line in path.read_bytes().split(b"\n"):
+        row = _parse(line)
+        if row is not None:
+            rows.setdefault(row["epoch"], row)
+    return list(rows.values())
+
+
+def mend_history(path: Path) -> list[dict[str, Any]]:
+    """Cut off a torn last line, so that the next one does not continue it; returns the whole lines."""
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        storage.write_atomically(path, whole)
+    return read_history(path.parent)
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and "epoch" in row else None
+
+
+def folders(sweep: Path) -> Iterator[Path]:
+    """Folders of all replicates of a sweep that have begun."""
+    return (path for path in sorted(sweep.glob("trials/*/*")) if path.is_dir() and path.name != "checkpoint")
+
+
+def records(sweep: Path) -> Iterator[Record]:
+    """All records of a sweep."""
+    for folder in folders(sweep):
+        record = read_record(folder)
+        if record is not None:
+            yield record

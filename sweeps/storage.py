@@ -1,0 +1,86 @@
+"""Files of a sweep: where they are, and writes that are whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sweeps.errors import StorageError, SweepNotFound
+
+DEFAULT = "./sweeps-data"
+
+
+def resolve(explicit: str | os.PathLike[str] | None, spec: str = DEFAULT) -> Path:
+    """Storage root: what is given explicitly, else `RMT_STORAGE`, else the spec's."""
+    return Path(explicit or os.environ.get("RMT_STORAGE") or spec).expanduser().absolute()
+
+
+def open_for_writing(root: Path) -> Path:
+    """Make the storage root and try it.
+
+    Raises:
+        StorageError: It can not be made or written; says which path and why.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            return root
+    except OSError as error:
+        raise StorageError(
+            f"storage: {root} is not writable ({error.strerror}); "
+            "choose another place with --storage, RMT_STORAGE or `storage:` in the spec"
+        ) from None
+
+
+def sweep_folder(root: Path, name: str) -> Path:
+    """Folder of an existing sweep.
+
+    Raises:
+        SweepNotFound: Lists the sweeps that are there.
+    """
+    folder = root / name
+    if not (folder / "spec.yaml").is_file() or folder.resolve().parent != root.resolve():
+        known = ", ".join(sweeps_in(root)) or "none"
+        raise SweepNotFound(f"no sweep {name!r} in {root}; there: {known}")
+    return folder
+
+
+def sweeps_in(root: Path) -> list[str]:
+    """Names of the sweeps in a storage."""
+    return sorted(path.parent.name for path in root.glob("*/spec.yaml"))
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write a whole file or nothing: a reader never sees a part, a crash leaves the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, plain: Mapping[str, Any]) -> None:
+    """Write a document atomically; infinities and NaN become null, which other readers understand."""
+    write_atomically(path, json.dumps(finite(plain), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """The same nested value with numbers that JSON has no word for as None."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
