@@ -77,9 +77,7 @@ class Choice(BaseModel):
         return choice
 
     @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         own = dict(handler.resolve_ref_schema(handler(schema)).get("properties", {}))
         return {"oneOf": list(cls._schemas(own)), "title": cls.__name__}
 

@@ -73,9 +73,7 @@ def _known_fields(model: type[BaseModel], document: Any, parents: list[int | str
                 return []
             model = below
     if issubclass(model, Choice):
-        kind = (
-            document.get("kind", model.model_fields["kind"].default) if isinstance(document, Mapping) else ""
-        )
+        kind = document.get("kind", model.model_fields["kind"].default) if isinstance(document, Mapping) else ""
         try:
             options = list(model.registry()[kind].options.model_fields)
         except UnknownName:

@@ -1,8 +1,8 @@
 """The layout of a trial: which replicates train as one stack, and on what.
 
 Floating-point sums depend on it, so it is chosen when a trial first starts, stored beside its records, and
-reused by every later launch: a stack that was cut short trains whole again, and seeds that are added later form
-a stack of their own.
+reused by every later launch: a stack that was cut short trains whole again, and seeds that are added later
+form a stack of their own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sweeps import storage
-from sweeps.plan import PlannedReplicate
+from sweeps.planning import PlannedReplicate
 from sweeps.seeds import Seeds
 
 LAYOUT = "layout.json"
@@ -53,7 +53,7 @@ def choose(replicates: Sequence[PlannedReplicate], *, threads: int, device: str)
 
 
 def settle(folder: Path, wanted: Sequence[PlannedReplicate], *, threads: int, device: str) -> list[Stack]:
-    """Stacks to train so that every wanted replicate gets its record: known ones as they were, the rest as new."""
+    """Stacks that give every wanted replicate its record: known ones as they were, the rest as new."""
     known = read(folder)
     placed = {name for stack in known for name in stack.members}
     new = choose([r for r in wanted if r.replicate_id not in placed], threads=threads, device=device)

@@ -1,7 +1,7 @@
 """Records: the durable files of a replicate, the source of truth for everything that is told about a sweep.
 
-A replicate's folder holds its history while it trains; the other files come at the end and `record.json` last,
-with their digests: its presence is the record. So whatever dies, a folder is a whole record or plainly none.
+A replicate's folder holds its history while it trains; the other files come at the end and `record.json`, with
+their digests, last: its presence is the record. So whatever dies, a folder is a whole record or plainly none.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Recorder:
         self.differing: list[int] = []
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add an epoch. The first durable line wins: a retrained epoch is compared with it and not written."""
+        """Add an epoch. The first durable line wins: a retrained epoch is compared with it, not written."""
         epoch = int(row["epoch"])
         if epoch in self._recorded:
             if not _equal(self._recorded[epoch], row):
@@ -93,9 +93,7 @@ def read_record(folder: Path) -> Record | None:
             f"{folder / RECORD} is damaged ({error}); launching trains the replicate again"
         ) from None
     if record["format"] > FORMAT:
-        raise StorageError(
-            f"{folder / RECORD} has format {record['format']}; this version reads up to {FORMAT}"
-        )
+        raise StorageError(f"{folder / RECORD} has format {record['format']}; this version reads up to {FORMAT}")
     return record
 
 

@@ -36,9 +36,7 @@ class Dimension(Closed):
     def _check(self) -> Self:
         given = [kind for kind in _KINDS if getattr(self, kind) is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"a dimension is exactly one of {', '.join(_KINDS)}; got {given or 'none of them'}"
-            )
+            raise ValueError(f"a dimension is exactly one of {', '.join(_KINDS)}; got {given or 'none of them'}")
         if self.grid is not None:
             return self._check_grid(self.grid)
         low, high = self.bounds
@@ -81,9 +79,7 @@ class Dimension(Closed):
         step = self.step or (1.0 if self.integers is not None else None)
         value = low + position * (high - low)
         if step is not None:
-            count = math.floor(
-                (high - low) / step + 1e-9
-            )  # a step of 0.1 fits ten times into 1, rounding or not
+            count = math.floor((high - low) / step + 1e-9)  # a step of 0.1 fits ten times into 1, rounding or not
             value = float(f"{low + step * min(round(position * (count + 1) - 0.5), count):.12g}")
         return round(value) if self.integers is not None else value
 

@@ -115,9 +115,7 @@ class SweepSpec(Closed):
         if self._given is not None and not resolved:
             return self._given
         plain = self.model_dump(mode="json")
-        plain["space"] = {
-            path: dim.model_dump(mode="json", exclude_none=True) for path, dim in self.space.items()
-        }
+        plain["space"] = {path: dim.model_dump(mode="json", exclude_none=True) for path, dim in self.space.items()}
         return plain
 
     def to_yaml(self, *, resolved: bool = False) -> str:
@@ -178,18 +176,14 @@ def _check_space(spec: SweepSpec) -> Iterable[Problem]:
             except SpecError as error:
                 # Another dimension may be what makes this value valid (epochs and a pruning interval): the
                 # plan checks whole points, here only what is wrong about this path is reported.
-                yield from (
-                    Problem(f"space.{path}", str(p)) for p in error.problems if _concerns(p.path, path)
-                )
+                yield from (Problem(f"space.{path}", str(p)) for p in error.problems if _concerns(p.path, path))
 
 
 def _concerns(problem: str, path: str) -> bool:
     return problem == path or problem.startswith(f"{path}.") or path.startswith(f"{problem}.")
 
 
-def load_spec(
-    source: str | os.PathLike[str] | Mapping[str, Any], *, overrides: Iterable[str] = ()
-) -> SweepSpec:
+def load_spec(source: str | os.PathLike[str] | Mapping[str, Any], *, overrides: Iterable[str] = ()) -> SweepSpec:
     """Read and check a spec from a YAML file or a mapping; `path=value` overrides apply before the check.
 
     Raises:

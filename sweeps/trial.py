@@ -1,4 +1,4 @@
-"""One trial: all replicates of a configuration, trained as stacks, reported epoch by epoch, recorded as they end.
+"""One trial: all replicates of a configuration, trained as stacks, reported by epoch, recorded as they end.
 
 A replicate ends as `finished`, as `diverged` (the training says so and the others go on) or as `failed` (an
 exception: its stack can not go on, the other stacks do). Nothing here knows Ray or MLflow:
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps import layout, records, storage
 from sweeps.environment import environment
-from sweeps.plan import PlannedReplicate, PlannedTrial
+from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.result import ReplicateResult, TrialResult, files_of, record_of
 from sweeps.seeds import Seeds, crossed
 from sweeps.spec import Replicates
@@ -55,7 +55,7 @@ def run_trial(
         What became of each replicate: status, reason, history, final metrics.
     """
     from sweeps.data import load
-    from sweeps.plan import plan_trial
+    from sweeps.planning import plan_trial
 
     chosen = crossed(Replicates(initialisation=seeds)) if isinstance(seeds, int) else list(seeds)
     dataset = dataset or load(spec.data)

@@ -55,9 +55,7 @@ class PlannedTrial:
             "point": self.point,
             "fingerprint": self.fingerprint,
             "config": self.spec.document(),
-            "replicates": [
-                {"replicate_id": r.replicate_id, "seeds": r.seeds.document()} for r in self.replicates
-            ],
+            "replicates": [{"replicate_id": r.replicate_id, "seeds": r.seeds.document()} for r in self.replicates],
         }
 
 
@@ -176,9 +174,7 @@ def _trial_at(spec: SweepSpec, point: Point) -> TrialSpec:
     try:
         return spec.trial_at(point)
     except SpecError as error:
-        raise SpecError(
-            [Problem(p.path, f"{p.message} (at the point {point})") for p in error.problems]
-        ) from None
+        raise SpecError([Problem(p.path, f"{p.message} (at the point {point})") for p in error.problems]) from None
 
 
 def _unpruned(point: Point) -> Point:

@@ -1,0 +1,63 @@
+"""From replicates to trials: statistics over the replicates of each trial."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from sweeps.metrics import KNOWN
+from sweeps.status import Status
+
+LEVEL = 0.95
+WITH_INTERVAL = ("test_accuracy", "parameters_kept")
+_OWN = ("replicate_id", "status", "reason", "sweep", "epochs", "wall_seconds", "started", "ended")
+
+
+def trials_of(replicates: pd.DataFrame, *, objective: str = "validation_accuracy") -> pd.DataFrame:
+    """A row a trial from a row a replicate.
+
+    Columns: `trial_id, role, twin, n` (replicates with numbers), `n_diverged, n_failed, n_stopped`, the
+    configuration, and `METRIC.mean`, `.sd`, `.median` for every metric, with `.ci_low` and `.ci_high` (Student t,
+    95 %) for the objective, the test accuracy and the parameters kept. Replicates that finished or were stopped
+    count; diverged and failed ones are counted apart, never averaged in and never left unsaid.
+    """
+    if replicates.empty:
+        return pd.DataFrame(columns=["trial_id", "role", "twin", "n", "n_diverged", "n_failed", "n_stopped"])
+    metrics = [name for name in KNOWN if name in replicates]
+    groups = replicates.groupby("trial_id", sort=False)
+    table = _about(replicates, metrics)
+    for status in (Status.DIVERGED, Status.FAILED, Status.STOPPED):
+        counts = groups["status"].agg(lambda states, status=status: int((states == status).sum()))
+        table[f"n_{status}"] = counts
+    counted = replicates[replicates["status"].isin([Status.FINISHED, Status.STOPPED])]
+    by_trial = counted.groupby("trial_id", sort=False)
+    table.insert(3, "n", by_trial.size().reindex(table.index, fill_value=0))
+    columns = {
+        f"{metric}.{name}": values
+        for metric in metrics
+        for name, values in _statistics(by_trial[metric], metric in {objective, *WITH_INTERVAL}).items()
+    }
+    numbers = pd.DataFrame(columns).reindex(table.index)
+    return pd.concat([table, numbers], axis=1).reset_index()
+
+
+def _about(replicates: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
+    """What all replicates of a trial have in common: its name, role and configuration."""
+    numbers = [c for c in replicates if pd.api.types.is_numeric_dtype(replicates[c]) and "." not in str(c)]
+    apart = {*_OWN, *metrics, *numbers}
+    shared = [c for c in replicates if c not in apart and not str(c).startswith("seeds.")]
+    about = replicates[shared].drop_duplicates("trial_id").set_index("trial_id")
+    first = [c for c in ("role", "twin") if c in about]
+    for missing in {"role", "twin"} - set(first):
+        about[missing] = None
+    return about[["role", "twin", *[c for c in about if c not in ("role", "twin")]]]
+
+
+def _statistics(groups: object, interval: bool) -> dict[str, pd.Series]:
+    mean, sd, n = groups.mean(), groups.std(ddof=1), groups.count()  # type: ignore[attr-defined]
+    found = {"mean": mean, "sd": sd, "median": groups.median()}  # type: ignore[attr-defined]
+    if interval:
+        half = stats.t.ppf((1 + LEVEL) / 2, np.maximum(n - 1, 1)) * sd / np.sqrt(np.maximum(n, 1))
+        found |= {"ci_low": mean - half, "ci_high": mean + half}
+    return found

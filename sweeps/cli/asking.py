@@ -1,0 +1,168 @@
+"""Commands that answer: best, trials, replicates, compare, list, status, logs."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sweeps.cli.running import AsJson, Storage
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep.")]
+OnTest = Annotated[
+    bool, typer.Option("--select-on-test", help="Allow test metrics to choose; stamped on the answer.")
+]
+
+
+class Format(StrEnum):
+    """How a table is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    for command in (best, trials, replicates, compare, status, logs):
+        app.command()(command)
+    app.command("list")(list_)
+
+
+def best(
+    name: Name,
+    metric: Annotated[str | None, typer.Option(help="Instead of the objective's.")] = None,
+    statistic: Annotated[str | None, typer.Option(help="mean, median, sd, ci_low or ci_high.")] = None,
+    mode: Annotated[str | None, typer.Option(help="max or min.")] = None,
+    k: Annotated[int, typer.Option("--k", "-k", help="How many.")] = 5,
+    allow_diverged: Annotated[
+        bool, typer.Option(help="Do not rank trials with a diverged replicate last.")
+    ] = False,
+    select_on_test: OnTest = False,
+    as_json: AsJson = False,
+    write: Annotated[Path | None, typer.Option(help="Write the best one as a spec to launch again.")] = None,
+    storage: Storage = None,
+) -> None:
+    """The best configurations, by a statistic over replicates."""
+    import sweeps
+    from sweeps.cli import show
+
+    answers = sweeps.best(
+        name,
+        metric=metric,
+        statistic=statistic,
+        mode=mode,
+        k=k,
+        allow_diverged=allow_diverged,
+        select_on_test=select_on_test,
+        storage=storage,
+    )
+    if write is not None:
+        write.write_text(answers[0].to_spec().to_yaml(resolved=True), encoding="utf-8")
+        typer.echo(f"wrote {write}; launch it with: sweeps run {write}", err=True)
+    if as_json:
+        typer.echo(json.dumps([answer.document() for answer in answers], indent=1))
+    else:
+        show.answers(answers)
+
+
+def trials(
+    name: Name,
+    as_json: AsJson = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    parquet: Annotated[Path | None, typer.Option(help="Write a parquet file.")] = None,
+    storage: Storage = None,
+) -> None:
+    """A row a trial: statistics over its replicates."""
+    import sweeps
+
+    _print(sweeps.trials(name, storage=storage), as_json=as_json, csv=csv, parquet=parquet)
+
+
+def replicates(
+    name: Name,
+    as_json: AsJson = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    parquet: Annotated[Path | None, typer.Option(help="Write a parquet file.")] = None,
+    storage: Storage = None,
+) -> None:
+    """A row a replicate: configuration, seeds, status, final numbers."""
+    import sweeps
+
+    _print(sweeps.replicates(name, storage=storage), as_json=as_json, csv=csv, parquet=parquet)
+
+
+def _print(table: pd.DataFrame, *, as_json: bool, csv: bool, parquet: Path | None) -> None:
+    from sweeps.cli import show
+
+    if parquet is not None:
+        table.to_parquet(parquet, index=False)
+        typer.echo(f"wrote {parquet}: {len(table)} rows", err=True)
+    elif as_json:
+        typer.echo(table.to_json(orient="records", indent=1))
+    elif csv:
+        typer.echo(table.to_csv(index=False), nl=False)
+    else:
+        show.frame(table)
+
+
+def compare(
+    name: Name,
+    factor: Annotated[str, typer.Option(help="Dotted path whose values are compared.")] = "prune.rule",
+    baseline: Annotated[str, typer.Option(help="The value the others are compared with.")] = "none",
+    metric: Annotated[str, typer.Option(help="What is compared.")] = "test_accuracy",
+    within: Annotated[str | None, typer.Option(help="Comma-separated paths that make the groups.")] = None,
+    format_: Annotated[Format, typer.Option("--format", help="table, json or csv.")] = Format.TABLE,
+    storage: Storage = None,
+) -> None:
+    """Compare arms over replicates: means, paired differences, variances, and a sentence each."""
+    import sweeps
+    from sweeps.cli import show
+
+    paths = tuple(part.strip() for part in within.split(",")) if within else None
+    table = sweeps.compare(name, factor=factor, baseline=baseline, metric=metric, within=paths, storage=storage)
+    if format_ is Format.TABLE:
+        show.comparison(table)
+    else:
+        _print(table, as_json=format_ is Format.JSON, csv=format_ is Format.CSV, parquet=None)
+
+
+def list_(storage: Storage = None, as_json: AsJson = False) -> None:
+    """The sweeps of a storage."""
+    from sweeps.cli import show
+    from sweeps.overview import sweeps_of
+
+    rows = sweeps_of(storage)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+    else:
+        show.sweeps(rows)
+
+
+def status(name: Name, storage: Storage = None, as_json: AsJson = False) -> None:
+    """How far a sweep is: replicates by status, what is not in MLflow yet."""
+    from sweeps.cli import show
+    from sweeps.overview import status_of
+
+    found = status_of(name, storage)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        show.status(found)
+
+
+def logs(
+    name: Name,
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Trial, or the beginning of its name.")],
+    storage: Storage = None,
+) -> None:
+    """What happened to a trial: each replicate's status, reason, history, and the traceback of a failure."""
+    from sweeps.overview import log_of
+
+    typer.echo(log_of(name, trial, storage))

@@ -1,0 +1,76 @@
+"""Commands around a finished sweep: report, sync, ui, delete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sweeps.cli.asking import Name
+from sweeps.cli.running import Storage
+
+Uri = Annotated[str | None, typer.Option(help="MLflow; default MLFLOW_TRACKING_URI, else the spec's.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    for command in (report, sync, ui, delete):
+        app.command()(command)
+
+
+def report(
+    name: Name,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Instead of the sweep's folder.")] = None,
+    storage: Storage = None,
+) -> None:
+    """Write the report: one HTML file that opens from disk."""
+    import sweeps
+
+    typer.echo(sweeps.write_report(name, storage=storage, to=output))
+
+
+def sync(
+    name: Name,
+    follow: Annotated[bool, typer.Option(help="Go on until the sweep ends.")] = False,
+    rebuild: Annotated[bool, typer.Option(help="Delete the sweep's runs first.")] = False,
+    tracking_uri: Uri = None,
+    storage: Storage = None,
+) -> None:
+    """Bring MLflow up to date with the records."""
+    from sweeps.overview import sync_sweep
+
+    lag = sync_sweep(name, storage, tracking_uri, follow=follow, rebuild=rebuild)
+    typer.echo(str(lag))
+    if lag:
+        raise typer.Exit(1)
+
+
+def ui(
+    name: Annotated[str | None, typer.Argument(help="Sweep to land on.")] = None,
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 5000,
+    storage: Storage = None,
+) -> None:
+    """Serve the MLflow UI on this machine and print a link to the sweep's trials."""
+    from sweeps import storage as storages
+    from sweeps.ui import serve
+
+    serve(storages.resolve(storage), name, port)
+
+
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    tracking_uri: Uri = None,
+    storage: Storage = None,
+) -> None:
+    """Delete a sweep: records and MLflow runs together. Asks first."""
+    from sweeps import overview
+
+    found = overview.status_of(name, storage)
+    if not yes:
+        typer.confirm(
+            f"Delete {name}: {found['recorded']} records in {found['storage']} and their runs?", abort=True
+        )
+    overview.delete_sweep(name, storage, tracking_uri)
+    typer.echo(f"deleted {name}")

@@ -1,0 +1,210 @@
+"""How answers look on a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rmt.registry import Registry
+    from sweeps.launch import Launch
+    from sweeps.planning import Plan, Progress
+    from sweeps.progress import SweepProgress
+    from sweeps.query import Answer
+
+console = Console(highlight=False)
+# A log that is not a terminal gets a line when something has changed, at most this often.
+LOG_SECONDS = 10.0
+
+
+class Display:
+    """Shows the progress of a sweep: one live line on a terminal, a line now and then in a log."""
+
+    def __init__(self) -> None:
+        self._status = console.status("starting") if console.is_terminal else None
+        self._logged = 0.0
+
+    def update(self, progress: SweepProgress) -> None:
+        """Show the progress as it is now."""
+        if self._status is not None:
+            self._status.start()
+            self._status.update(escape(progress.line()))
+        elif time.monotonic() - self._logged >= LOG_SECONDS or progress.ended.total() == progress.trials:
+            self._logged = time.monotonic()
+            console.print(escape(progress.line()), soft_wrap=True)
+
+    def stop(self) -> None:
+        """Leave the terminal as it was."""
+        if self._status is not None:
+            self._status.stop()
+
+
+@contextmanager
+def live() -> Iterator[Display]:
+    """A display for the duration of a launch."""
+    display = Display()
+    try:
+        yield display
+    finally:
+        display.stop()
+
+
+def plan(made: Plan, progress: Progress) -> None:
+    """Size of a plan, and what is recorded of it."""
+    twins = sum(trial.role == "twin" for trial in made)
+    console.print(
+        f"[bold]{made.spec.name}[/]: {len(made)} trials ({twins} unpruned twins), {made.replicates} replicates"
+    )
+    to_train = sum(len(progress.to_train(trial)) for trial in made)
+    states = ", ".join(f"{count} {state}" for state, count in sorted(progress.counts.items()))
+    console.print(f"states: {states}; a launch trains {to_train}")
+    if progress.others:
+        console.print(
+            f"{progress.others} records of other configurations stay as they are and are not part of this"
+        )
+
+
+def plan_trials(made: Plan, progress: Progress) -> None:
+    """Every trial of a plan."""
+    table = Table("trial", "role", *made.spec.space, "replicates", "to train", box=None)
+    for trial in made:
+        point = [_short(trial.point.get(path, "")) for path in made.spec.space]
+        table.add_row(
+            trial.trial_id, trial.role, *point, str(len(trial.replicates)), str(len(progress.to_train(trial)))
+        )
+    console.print(table)
+
+
+def launch(done: Launch, *, command: str) -> None:
+    """What a launch has done, and where to go on."""
+    from sweeps import compare
+    from sweeps.progress import duration
+    from sweeps.query import best
+
+    name, storage = done.plan.spec.name, done.storage
+    if not done.complete:
+        console.print(f"interrupted; everything finished is kept. Go on with: [bold]{escape(command)}[/]")
+    elif done.trained:
+        console.print(f"trained {done.trained} replicates in {duration(done.wall_seconds)}")
+    else:
+        console.print("nothing to train: every replicate has its record")
+    console.print("replicates: " + ", ".join(f"{n} {state}" for state, n in sorted(done.statuses.items())))
+    if done.report is None:
+        return
+    answers(best(name, storage=storage))
+    if done.plan.spec.baseline and done.complete:
+        comparison(compare(name, storage=storage), only_sentences=True)
+    if done.lag:
+        console.print(f"MLflow is behind: {done.lag}. Catch up with: sweeps sync {name}")
+    where = "" if str(storage) == str(_default()) else f" --storage {storage}"
+    console.print(f"report:    {done.report}", soft_wrap=True)
+    console.print(f"MLflow UI: [bold]sweeps ui {name}{where}[/]", soft_wrap=True)
+
+
+def _default() -> Any:
+    from sweeps import storage
+
+    return storage.resolve(None)
+
+
+def answers(found: Sequence[Answer]) -> None:
+    """The best trials, with error bars."""
+    goal = found[0].sweep.objective
+    ranked_by = found[0].ranked_by
+    table = Table(
+        "", "trial", ranked_by, "sd", "n", "test accuracy", "parameters kept", *found[0].sweep.space, box=None
+    )
+    for place, answer in enumerate(found, start=1):
+        row = answer.statistics
+        broken = f" (+{answer.n_diverged + answer.n_failed} broken)" if answer.n_diverged + answer.n_failed else ""
+        metric = ranked_by.rpartition(".")[0] or goal.metric
+        table.add_row(
+            str(place),
+            answer.trial_id,
+            _interval(row, metric) if ranked_by.endswith(".mean") else f"{answer.value:.4f}",
+            _number(row.get(f"{metric}.sd")),
+            f"{answer.n}{broken}",
+            _interval(row, "test_accuracy"),
+            _interval(row, "parameters_kept"),
+            *(_short(answer.point.get(path, "")) for path in answer.sweep.space),
+        )
+    console.print(table)
+    if found[0].selected_on_test:
+        console.print("[bold]selected on the test set[/]: its test metrics are optimistic")
+
+
+def _interval(row: Mapping[str, float], metric: str) -> str:
+    mean, high = row.get(f"{metric}.mean"), row.get(f"{metric}.ci_high")
+    if mean is None:
+        return "–"
+    return f"{mean:.4f}" if high is None else f"{mean:.4f} ± {high - mean:.4f}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.4f}"
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+
+
+def frame(table: pd.DataFrame) -> None:
+    """A data frame, columns that never vary left out and said."""
+    varying = [
+        c for c in table if table[c].astype(str).nunique() > 1 or c in ("trial_id", "replicate_id", "status")
+    ]
+    shown = Table(*[str(c) for c in varying], box=None)
+    for row in table[varying].itertuples(index=False):
+        shown.add_row(*[_short(value) for value in row])
+    console.print(shown)
+    if len(varying) < table.shape[1]:
+        console.print(
+            f"{table.shape[1] - len(varying)} columns that do not vary are not shown; --csv has them all"
+        )
+
+
+def comparison(table: pd.DataFrame, *, only_sentences: bool = False) -> None:
+    """A comparison: a row an arm, then its sentences."""
+    if not only_sentences:
+        frame(table.drop(columns=[c for c in ("sentence",) if c in table]))
+    for sentence in dict.fromkeys(table.get("sentence", [])):
+        console.print(escape(str(sentence)), soft_wrap=True)
+
+
+def sweeps(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The sweeps of a storage."""
+    if not rows:
+        console.print("no sweeps here yet")
+        return
+    table = Table(*rows[0], box=None)
+    for row in rows:
+        table.add_row(*[escape(str(value)) for value in row.values()])
+    console.print(table)
+
+
+def status(found: Mapping[str, Any]) -> None:
+    """How far a sweep is."""
+    for field, value in found.items():
+        console.print(f"{field}: {escape(str(value))}", soft_wrap=True)
+
+
+def names(kind: str, registry: Registry[Any]) -> None:
+    """The names of one registry with their options."""
+    table = Table("name", "options", "what it is", title=kind, title_justify="left", box=None)
+    for name in registry:
+        entry = registry[name]
+        options = ", ".join(f"{n}={_default_of(f)}" for n, f in entry.options.model_fields.items())
+        table.add_row(name, escape(options), escape(entry.summary))
+    console.print(table)
+
+
+def _default_of(field: Any) -> str:
+    return "(required)" if field.is_required() else repr(field.get_default(call_default_factory=True))

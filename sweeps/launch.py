@@ -1,0 +1,147 @@
+"""Launching a sweep: plan, train what is not recorded, project it, report. Idempotent: again is how to go on."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps import storage as storages
+from sweeps.planning import Plan, Progress, make_plan
+from sweeps.progress import SweepProgress
+from sweeps.spec import SweepSpec, load_spec
+
+if TYPE_CHECKING:
+    from sweeps.data import Dataset
+    from sweeps.runner import Show
+    from sweeps.tracking import Lag
+
+Spec = SweepSpec | str | os.PathLike[str] | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a launch has done.
+
+    Attributes:
+        plan: The plan that was carried out.
+        storage: Where its records are.
+        trained: Replicates that this launch trained.
+        statuses: States of all planned replicates now.
+        complete: Whether the plan came to its end; false after an interrupt.
+        lag: What MLflow does not show yet.
+        report: The report, when there is something to report.
+        wall_seconds: Time of the whole launch.
+    """
+
+    plan: Plan
+    storage: Path
+    trained: int
+    statuses: Counter[str]
+    complete: bool
+    lag: Lag | None
+    report: Path | None
+    wall_seconds: float
+
+
+def plan(spec: Spec, *, storage: str | os.PathLike[str] | None = None) -> tuple[Plan, Progress]:
+    """The plan of a sweep, and what the storage already holds of it. Starts nothing, needs no Ray.
+
+    Raises:
+        SpecError: The spec is not valid.
+        DataNotFound: A data set is missing.
+    """
+    from sweeps.data import load
+
+    sweep = _loaded(spec)
+    made = make_plan(sweep, lambda data: load(data).fingerprint)
+    return made, made.progress(storages.resolve(storage, sweep.storage) / sweep.name)
+
+
+def run(
+    spec: Spec,
+    *,
+    storage: str | os.PathLike[str] | None = None,
+    address: str | None = None,
+    tracking_uri: str | None = None,
+    show: Show | None = None,
+    on_plan: Any = None,
+) -> Launch:
+    """Carry out a sweep: train every planned replicate that has no final record yet.
+
+    Args:
+        spec: A checked sweep, its YAML file, or its document.
+        storage: Instead of `RMT_STORAGE` and the spec's `storage`.
+        address: Of a Ray cluster; without it `RAY_ADDRESS`, without that a Ray started here for the while.
+        tracking_uri: Of MLflow, instead of `MLFLOW_TRACKING_URI` and the spec's `tracking.uri`.
+        show: Called with the progress whenever it changes.
+        on_plan: Called with the plan and what is recorded of it, before anything starts.
+
+    Raises:
+        SpecError, DataNotFound, StorageError, TrackingError, ClusterUnreachable: Before anything starts.
+    """
+    from sweeps import tracking
+
+    begun = time.monotonic()
+    sweep = _loaded(spec)
+    root = storages.open_for_writing(storages.resolve(storage, sweep.storage))
+    made, progress = plan(sweep, storage=root)
+    uri = tracking.resolve_uri(tracking_uri, sweep.tracking.uri)
+    tracking.check(uri)
+    folder = _write_plan(root, made)
+    if on_plan is not None:
+        on_plan(made, progress)
+    projector = tracking.start_projector(root, sweep.name, uri)
+    try:
+        complete, trained = _train(made, progress, folder, address, show)
+        report = _report(root, sweep.name)
+    finally:
+        lag = projector.finish()
+    statuses = made.progress(folder).counts
+    return Launch(made, root, trained, statuses, complete, lag, report, time.monotonic() - begun)
+
+
+def _loaded(spec: Spec) -> SweepSpec:
+    return spec if isinstance(spec, SweepSpec) else load_spec(spec)
+
+
+def _write_plan(root: Path, made: Plan) -> Path:
+    folder = root / made.spec.name
+    storages.write_json(folder / "plan.json", made.document())
+    storages.write_atomically(folder / "spec.yaml", made.spec.to_yaml())
+    return folder
+
+
+def _train(
+    made: Plan, progress: Progress, folder: Path, address: str | None, show: Show | None
+) -> tuple[bool, int]:
+    """Train what is not recorded; returns whether it came to its end, and how many replicates were trained."""
+    trials = [trial for trial in made if progress.to_train(trial)]
+    wanted = sum(len(progress.to_train(trial)) for trial in trials)
+    if not trials:
+        return True, 0
+    from sweeps.ray_session import session
+    from sweeps.runner import train
+
+    live = SweepProgress(made.spec.objective, len(trials), wanted)
+    with session(address) as scratch:
+        complete = train(
+            trials, folder, _datasets(made), made.spec.resources, live, show or (lambda _: None), scratch
+        )
+    return complete, live.done
+
+
+def _datasets(made: Plan) -> dict[str, Dataset]:
+    from sweeps.data import load
+
+    return {trial.fingerprint: load(trial.spec.data) for trial in made}
+
+
+def _report(root: Path, name: str) -> Path | None:
+    from sweeps.query import has_records, write_report
+
+    return write_report(name, storage=root) if has_records(root / name) else None

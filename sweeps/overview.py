@@ -1,0 +1,103 @@
+"""A storage seen from outside: which sweeps there are, how far they are, what happened to a trial."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps import records, storage
+from sweeps.errors import SweepNotFound
+from sweeps.query import Root, spec_of
+
+if TYPE_CHECKING:
+    from sweeps.tracking import Lag
+
+
+def sweeps_of(root: Root = None) -> list[dict[str, Any]]:
+    """A row a sweep: trials, replicates planned and recorded."""
+    place = storage.resolve(root)
+    return [_row(name, place / name) for name in storage.sweeps_in(place)]
+
+
+def _row(name: str, sweep: Path) -> dict[str, Any]:
+    counts, planned = _counts(sweep)
+    recorded = sum(n for state, n in counts.items() if state not in ("new", "started"))
+    return {"sweep": name, "trials": len(planned), "replicates": counts.total(), "recorded": recorded}
+
+
+def _counts(sweep: Path) -> tuple[Counter[str], list[Any]]:
+    """States of all planned replicates."""
+    planned = json.loads((sweep / "plan.json").read_text())["trials"]
+    counts: Counter[str] = Counter()
+    for trial in planned:
+        for replicate in trial["replicates"]:
+            folder = records.replicate_folder(sweep, trial["trial_id"], replicate["replicate_id"])
+            status = records.status_of(folder)
+            counts[status or ("started" if (folder / records.HISTORY).exists() else "new")] += 1
+    return counts, planned
+
+
+def status_of(name: str, root: Root = None) -> dict[str, Any]:
+    """How far a sweep is."""
+    place = storage.resolve(root)
+    sweep = storage.sweep_folder(place, name)
+    counts, _ = _counts(sweep)
+    return {**_row(name, sweep), "storage": str(place), "states": dict(sorted(counts.items()))}
+
+
+def log_of(name: str, trial: str, root: Root = None) -> str:
+    """The story of a trial: per replicate its status, reason, history, and the traceback of a failure.
+
+    Raises:
+        SweepNotFound: No trial begins with that name, or several do.
+    """
+    sweep = storage.sweep_folder(storage.resolve(root), name)
+    found = sorted(path for path in (sweep / "trials").glob("*") if path.name.startswith(trial))
+    if len(found) != 1:
+        known = ", ".join(path.name for path in found or sorted((sweep / "trials").glob("*"))[:20]) or "none yet"
+        what = "several trials begin" if found else "no trial begins"
+        raise SweepNotFound(f"{what} with {trial!r} in {name}; there: {known}")
+    folders = [folder for folder in records.folders(sweep) if folder.parent == found[0]]
+    return "\n\n".join(_story(folder) for folder in folders) or f"{found[0].name}: nothing trained yet"
+
+
+def _story(folder: Path) -> str:
+    record = records.read_record(folder)
+    lines = [f"{folder.parent.name}/{folder.name}: {record['status'] if record else 'not finished'}"]
+    if record:
+        lines += [f"  seeds {record['seeds']}", *([f"  reason {record['reason']}"] if record["reason"] else [])]
+    lines += [f"  {_epoch(row)}" for row in records.read_history(folder)]
+    if record and record.get("traceback"):
+        lines += ["", record["traceback"].rstrip()]
+    return "\n".join(lines)
+
+
+def _epoch(row: dict[str, Any]) -> str:
+    numbers = (f"{k} {v:.5g}" for k, v in row.items() if isinstance(v, int | float) and k not in ("epoch", "time"))
+    return f"epoch {row['epoch']}: " + ", ".join(numbers)
+
+
+def sync_sweep(
+    name: str, root: Root = None, uri: str | None = None, *, follow: bool = False, rebuild: bool = False
+) -> Lag:
+    """Project a sweep's records into MLflow; returns what could not be."""
+    from sweeps import tracking
+
+    place = storage.resolve(root)
+    storage.sweep_folder(place, name)
+    chosen = tracking.resolve_uri(uri, spec_of(name, storage=place).tracking.uri)
+    return tracking.project(place, name, chosen, follow=follow, rebuild=rebuild)
+
+
+def delete_sweep(name: str, root: Root = None, uri: str | None = None) -> None:
+    """Delete the runs of a sweep, then its records: a crash in between leaves records, which are the truth."""
+    from sweeps import tracking
+
+    place = storage.resolve(root)
+    sweep = storage.sweep_folder(place, name)
+    chosen = tracking.resolve_uri(uri, spec_of(name, storage=place).tracking.uri)
+    tracking.delete(place, name, chosen)
+    shutil.rmtree(sweep)

@@ -1,0 +1,237 @@
+"""Asking a sweep: its replicates, its trials, the best of them. Answers come from the records.
+
+>>> sweeps.best("quickstart", k=3)[0].spec.training.optimiser.options["lr"]  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sweeps import records
+from sweeps import storage as storages
+from sweeps.aggregate import trials_of
+from sweeps.errors import SpecError, SweepNotFound
+from sweeps.metrics import KNOWN, refuse_test
+from sweeps.spec import STATISTICS, SweepSpec, build_spec, build_trial
+from sweeps.table import replicates_of
+from sweeps.trial_spec import TrialSpec
+
+Root = str | os.PathLike[str] | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A trial as an answer to a question.
+
+    Attributes:
+        spec: Its configuration, ready to be launched again.
+        ranked_by: What it was chosen by, as `METRIC.STATISTIC`.
+        value: That number.
+        statistics: Mean, sd, median and intervals over its replicates, as `METRIC.STATISTIC`.
+        n: Replicates behind them; `n_diverged` and `n_failed` are not among these.
+        selected_on_test: Whether the test set was used to choose it, which makes its test metrics optimistic.
+    """
+
+    trial_id: str
+    spec: TrialSpec
+    ranked_by: str
+    value: float
+    statistics: Mapping[str, float]
+    n: int
+    n_diverged: int
+    n_failed: int
+    point: Mapping[str, Any]
+    sweep: SweepSpec
+    selected_on_test: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        names = ("trial_id", "ranked_by", "value", "n", "n_diverged", "n_failed", "selected_on_test")
+        plain = {name: getattr(self, name) for name in names}
+        return plain | {
+            "point": dict(self.point),
+            "statistics": dict(self.statistics),
+            "config": self.spec.document(),
+        }
+
+    def to_spec(self, name: str | None = None) -> SweepSpec:
+        """A sweep of this trial alone (and its twin), to launch again."""
+        document = self.sweep.document(resolved=True)
+        document |= {
+            "name": name or f"{self.sweep.name}-{self.trial_id}",
+            "trial": self.spec.document(),
+            "space": {},
+            "design": {"kind": "grid"},
+        }
+        return build_spec(document)
+
+
+def has_records(sweep: Path) -> bool:
+    """Whether any replicate of the sweep has a record."""
+    return any((folder / records.RECORD).exists() for folder in records.folders(sweep))
+
+
+def spec_of(name: str, *, storage: Root = None) -> SweepSpec:
+    """The spec a sweep was last launched with."""
+    from sweeps.spec import load_spec
+
+    return load_spec(storages.sweep_folder(storages.resolve(storage), name) / "spec.yaml")
+
+
+def replicates(name: str, *, storage: Root = None) -> pd.DataFrame:
+    """A row a recorded replicate; see `sweeps.table.replicates_of` for the columns.
+
+    Raises:
+        SweepNotFound: The storage has no such sweep; lists those it has.
+    """
+    return replicates_of(storages.sweep_folder(storages.resolve(storage), name))
+
+
+def trials(name: str, *, storage: Root = None) -> pd.DataFrame:
+    """A row a trial; see `sweeps.aggregate.trials_of` for the columns."""
+    objective = spec_of(name, storage=storage).objective.metric
+    return trials_of(replicates(name, storage=storage), objective=objective)
+
+
+def best(
+    name: str,
+    *,
+    metric: str | None = None,
+    statistic: str | None = None,
+    mode: str | None = None,
+    k: int = 5,
+    allow_diverged: bool = False,
+    select_on_test: bool = False,
+    storage: Root = None,
+) -> list[Answer]:
+    """The best trials of a sweep, by a statistic over replicates.
+
+    Args:
+        name: Of the sweep.
+        metric: Instead of the objective's.
+        statistic: `mean`, `median`, `sd`, `ci_low` or `ci_high`, instead of the objective's.
+        mode: `max` or `min`, instead of the objective's.
+        k: How many.
+        allow_diverged: Rank trials with a diverged or failed replicate by their other ones, instead of last.
+        select_on_test: Allow a `test_*` metric; stamped on the answers.
+        storage: Instead of `RMT_STORAGE` and `./sweeps-data`.
+
+    Raises:
+        SelectionOnTest: A test metric without `select_on_test`.
+        SpecError: An unknown metric, statistic or mode, or k below 1.
+        SweepNotFound: No such sweep, or no trial with numbers yet.
+    """
+    spec = spec_of(name, storage=storage)
+    goal = spec.objective
+    metric, statistic, mode = metric or goal.metric, statistic or goal.statistic, mode or goal.mode
+    _check(metric, statistic, mode, k)
+    refuse_test(metric, select_on_test=select_on_test)
+    table = trials_of(replicates(name, storage=storage), objective=metric)
+    column = f"{metric}.{statistic}"
+    if column not in table or table[column].isna().all():
+        raise SweepNotFound(f"sweep {name!r} has no trial with a {column} yet")
+    ranked = rank(table.dropna(subset=column), column, mode, allow_diverged=allow_diverged).head(k)
+    configs = _configurations(name, storage)
+    return [_answer(row, column, configs, spec, metric.startswith("test_")) for _, row in ranked.iterrows()]
+
+
+def _check(metric: str, statistic: str, mode: str, k: int) -> None:
+    for field, value, allowed in (
+        ("metric", metric, tuple(sorted(KNOWN))),
+        ("statistic", statistic, STATISTICS),
+        ("mode", mode, ("max", "min")),
+    ):
+        if value not in allowed:
+            raise SpecError(f"unknown {field} {value!r}; known: {', '.join(allowed)}")
+    if k < 1:
+        raise SpecError(f"k is {k}; allowed: 1 or more")
+
+
+def rank(table: pd.DataFrame, column: str, mode: str, *, allow_diverged: bool = False) -> pd.DataFrame:
+    """Trials in order of a column; one with a diverged or failed replicate comes after all that have none."""
+    broken = (table["n_diverged"] + table["n_failed"] > 0) & (not allow_diverged)
+    ordered = table.assign(_broken=broken).sort_values(
+        ["_broken", column, "trial_id"], ascending=[True, mode == "min", True]
+    )
+    return ordered.drop(columns="_broken")
+
+
+def _configurations(name: str, storage: Root) -> dict[str, dict[str, Any]]:
+    sweep = storages.sweep_folder(storages.resolve(storage), name)
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted(sweep.glob("trials/*/trial.json"))}
+
+
+def _answer(
+    row: pd.Series, column: str, trials: Mapping[str, Mapping[str, Any]], sweep: SweepSpec, on_test: bool
+) -> Answer:
+    numbers = {
+        str(k): float(v) for k, v in row.items() if str(k).rpartition(".")[2] in STATISTICS and "." in str(k)
+    }
+    planned = trials[row["trial_id"]]
+    return Answer(
+        trial_id=row["trial_id"],
+        spec=build_trial(planned["config"]),
+        ranked_by=column,
+        value=float(row[column]),
+        statistics={k: v for k, v in numbers.items() if v == v},
+        n=int(row["n"]),
+        n_diverged=int(row["n_diverged"]),
+        n_failed=int(row["n_failed"]),
+        point=planned["point"],
+        sweep=sweep,
+        selected_on_test=on_test,
+    )
+
+
+def compare(
+    name: str,
+    *,
+    factor: str = "prune.rule",
+    baseline: str = "none",
+    metric: str = "test_accuracy",
+    within: Sequence[str] | None = None,
+    storage: Root = None,
+) -> pd.DataFrame:
+    """Compare the arms of a factor with a baseline, paired by seed; a row a group and arm.
+
+    See `sweeps.statistics.compare` for the columns and the methods.
+    """
+    from sweeps.statistics import compare as compare_table
+
+    table = replicates(name, storage=storage)
+    return compare_table(table, factor=factor, baseline=baseline, metric=metric, within=within)
+
+
+def write_report(name: str, *, storage: Root = None, to: Path | None = None) -> Path:
+    """Write a sweep's report, by default into its folder; returns where."""
+    from sweeps import report
+
+    root = storages.resolve(storage)
+    sweep = storages.sweep_folder(root, name)
+    return report.write(
+        root,
+        name,
+        table=replicates(name, storage=root),
+        trials=trials(name, storage=root),
+        plan=json.loads((sweep / "plan.json").read_text()),
+        spectra=lambda trial, replicate: spectra_in(records.replicate_folder(sweep, trial, replicate)),
+        histories=lambda trial, replicate: records.read_history(records.replicate_folder(sweep, trial, replicate)),
+        to=to or sweep / "report.html",
+    )
+
+
+def spectra_in(folder: Path) -> dict[str, Any]:
+    """Spectra of a replicate: `LAYER/EPOCH/singular_values` and the table of `fits`; empty when it has none."""
+    path = folder / "spectra.npz"
+    if not path.exists():
+        return {}
+    with np.load(path, allow_pickle=False) as arrays:
+        return {key: arrays[key] for key in arrays.files}

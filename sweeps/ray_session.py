@@ -1,0 +1,114 @@
+"""A Ray to run on: the cluster at an address, or one started here and ended again, always with a token.
+
+Ray listens on all interfaces whatever it is told, so a Ray without token authentication runs anybody's code.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sweeps.errors import SweepError
+
+
+class ClusterUnreachable(SweepError, ConnectionError):
+    """A Ray address that does not answer or refuses."""
+
+
+@contextmanager
+def session(address: str | None = None, *, cpus: float | None = None) -> Iterator[Path]:
+    """Connect to the Ray at `address` (or `RAY_ADDRESS`), or start one on this machine for the while.
+
+    Yields:
+        A scratch folder that is deleted afterwards.
+
+    Raises:
+        ClusterUnreachable: The address does not answer, or refuses the token.
+    """
+    address = address or os.environ.get("RAY_ADDRESS")
+    # Under /tmp if there is one: paths of Unix sockets are limited to 107 characters, TMPDIR may be long.
+    parent = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108 - mkdtemp makes it private
+    scratch = Path(tempfile.mkdtemp(prefix="rmt-", dir=parent))
+    _quieten()
+    try:
+        if address:
+            _connect(address)
+        else:
+            _start(scratch, cpus)
+        yield scratch
+    finally:
+        import ray
+
+        ray.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _quieten() -> None:
+    """Settings Ray and Tune read from the environment only; what a person has set stays."""
+    for name, value in {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_TRAIN_V2_ENABLED": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+        # Our own records are the state; Tune's snapshots would cost time on every trial of a large sweep.
+        "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def _start(scratch: Path, cpus: float | None) -> None:
+    _require_token()
+    import ray
+
+    if ray.is_initialized():
+        raise SweepError("this process has a Ray already; pass its address, or call ray.shutdown() first")
+    ray.init(address="local", num_cpus=cpus, _temp_dir=str(scratch), **_QUIET)
+
+
+_QUIET: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+
+
+def _require_token() -> None:
+    """Switch token authentication on for the Ray to be started, with a token of this process's own.
+
+    A process keeps its token from one session to the next, since Ray reads it once.
+    """
+    given = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if "RAY_AUTH_TOKEN" not in os.environ and not (given and Path(given).is_file()):
+        folder = Path(tempfile.mkdtemp(prefix="rmt-token-"))  # only its owner can enter
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(folder / "token")
+        (folder / "token").write_text(secrets.token_hex(32))
+    if os.environ.get("RAY_AUTH_MODE") != "token":
+        os.environ["RAY_AUTH_MODE"] = "token"
+        if "ray" in sys.modules:
+            from ray._raylet import Config  # read from the environment at import, which is over
+
+            Config.initialize("")
+
+
+def _connect(address: str) -> None:
+    import ray
+    from ray.exceptions import AuthenticationError, RaySystemError
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, ValueError, RuntimeError, AuthenticationError, RaySystemError) as error:
+        raise ClusterUnreachable(
+            f"no Ray at {address!r}: {_first_line(error)}; check the address (--address, RAY_ADDRESS), that the "
+            "cluster is up (python -m cluster status) and its token (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH)"
+        ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

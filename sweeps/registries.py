@@ -1,0 +1,31 @@
+"""All registries of a spec by the kind of thing they hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rmt.registry import Registry
+
+
+def registries() -> dict[str, Registry[Any]]:
+    """By the word that `sweeps names` uses."""
+    from rmt import MEASURES, NOISE, RULES
+    from sweeps.data import DATASETS
+    from sweeps.design import DESIGNS
+    from sweeps.initialisations import INITIALISATIONS
+    from sweeps.models import ARCHITECTURES
+    from sweeps.optimisers import OPTIMISERS, SCHEDULES
+    from sweeps.statistics import STATISTICS
+
+    return {
+        "data": DATASETS,
+        "models": ARCHITECTURES,
+        "initialisations": INITIALISATIONS,
+        "optimisers": OPTIMISERS,
+        "schedules": SCHEDULES,
+        "rules": RULES,
+        "noise": NOISE,
+        "measures": MEASURES,
+        "designs": DESIGNS,
+        "statistics": STATISTICS,
+    }

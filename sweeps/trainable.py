@@ -1,0 +1,82 @@
+"""What runs on a Ray worker: one trial after another in one process, each from the records it finds."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray import tune
+
+from sweeps import records
+from sweeps.planning import PlannedTrial
+from sweeps.status import Status
+from sweeps.trial import TrialRun
+
+if TYPE_CHECKING:
+    from sweeps.data import Dataset
+
+# A report costs the driver about a millisecond: epochs that are shorter than this share one.
+REPORT_SECONDS = 1.0
+
+
+class ReplicatesTrainable(tune.Trainable):
+    """A trial as Ray Tune runs it.
+
+    The process is kept for the next trial (starting one costs seconds); what a lost worker had recorded is not
+    trained again, since each start asks the storage first.
+    """
+
+    def setup(  # type: ignore[override]
+        self,
+        config: Mapping[str, Any],
+        *,
+        sweep: str,
+        trials: Sequence[PlannedTrial],
+        datasets: Mapping[str, Dataset],
+        threads: int,
+        device: str,
+    ) -> None:
+        """Keep what all trials share, and begin the first."""
+        self._sweep, self._trials, self._datasets = Path(sweep), trials, datasets
+        self._threads, self._device = threads, device
+        self._begin(config)
+
+    def reset_config(self, new_config: Mapping[str, Any]) -> bool:
+        """Begin another trial in the same process."""
+        self._begin(new_config)
+        return True
+
+    def _begin(self, config: Mapping[str, Any]) -> None:
+        planned = self._trials[config["position"]]
+        self._run = TrialRun(
+            planned,
+            pending(self._sweep, planned),
+            self._datasets[planned.fingerprint],
+            threads=self._threads,
+            device=self._device,
+            sweep=self._sweep,
+        )
+        self._last: dict[str, Any] = {"epoch": 0}
+
+    def step(self) -> dict[str, Any]:
+        """Train for about a second, at least one epoch."""
+        until = time.monotonic() + REPORT_SECONDS
+        while (row := self._run.step()) is not None:
+            self._last = row
+            if time.monotonic() >= until:
+                return {**row, "done": False}
+        statuses = Counter(result.status.value for result in self._run.result.replicates)
+        return {**self._last, "done": True, "statuses": dict(statuses)}
+
+
+def pending(sweep: Path, planned: PlannedTrial) -> list[Any]:
+    """Replicates of a trial that have no final record."""
+
+    def is_final(name: str) -> bool:
+        status = records.status_of(records.replicate_folder(sweep, planned.trial_id, name))
+        return status is not None and Status(status).is_final
+
+    return [r for r in planned.replicates if not is_final(r.replicate_id)]
