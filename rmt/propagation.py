@@ -166,6 +166,14 @@ def _sum(parts: list[Reach]) -> Reach:
     return Reach(total, sum(part.gain for part in parts))
 
 
+def is_elementwise(graph: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node applies one function to every coordinate, in evaluation mode."""
+    if node.op == "call_module":
+        layer = graph.get_submodule(str(node.target))
+        return isinstance(layer, TRANSPARENT) or _slope(layer) is not None
+    return node.target in SLOPES
+
+
 class _Walk:
     """One pass over a traced graph; values exist only for the nodes that the change reaches."""
 
@@ -286,7 +294,5 @@ def _outcome(graph: fx.GraphModule, walk: _Walk, logits: Any, layer: str) -> Out
     head = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
     if not isinstance(head, nn.Linear):
         what = type(head).__name__ if head is not None else node.name
-        return Outcome(
-            reach, None, reach.coordinates, f"the logits come from {what}, not from a linear layer"
-        )
+        return Outcome(reach, None, reach.coordinates, f"the logits come from {what}, not from a linear layer")
     return Outcome(reach, head, walk.reached[node.all_input_nodes[0]].coordinates, "")
