@@ -1,0 +1,140 @@
+"""`python -m cluster`: machines for sweeps from the shell."""
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster import credentials, local_cluster, probe, serve, state
+from cluster.errors import BadOption, ClusterError, NotUp
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+StateFolder = Annotated[
+    Path | None,
+    typer.Option("--state", help="state folder; default $RMT_CLUSTER_STATE or .cluster", show_default=False),
+]
+
+
+@app.command()
+def init(state_folder: StateFolder = None) -> None:
+    """Make the state folder and the secrets in it; those that exist are kept."""
+    folder = (state_folder or state.default_folder()).absolute()
+    with state.exclusive(folder):
+        made = credentials.initialise(folder)
+    for path in made:
+        print(f"made {path}")
+    if not made:
+        print(f"all secrets are in {folder / credentials.FOLDER}")
+
+
+@app.command()
+def up(
+    nodes: Annotated[int, typer.Option(help="Ray nodes on this machine, the head included")] = 1,
+    cpus: Annotated[
+        int | None,
+        typer.Option(help="CPUs each node offers; default: this machine's shared out", show_default=False),
+    ] = None,
+    state_folder: StateFolder = None,
+) -> None:
+    """Start Ray nodes and an MLflow server on this machine, and return when they are ready."""
+    here = local_cluster.up(nodes=nodes, cpus=cpus, state_folder=state_folder)
+    print(f"{here.state.nodes} Ray node(s) at {here.state.ray_address}, MLflow at {here.state.mlflow_uri}")
+    print('use it:  eval "$(python -m cluster env)"      end it:  python -m cluster down')
+
+
+@app.command()
+def down(state_folder: StateFolder = None) -> None:
+    """End what `up` started here, with every process that it started."""
+    print(f"ended {local_cluster.down(state_folder=state_folder)} service(s)")
+
+
+@app.command()
+def status(state_folder: StateFolder = None) -> None:
+    """Say what runs; exit status 1 unless everything that `up` started does."""
+    here = local_cluster.current(state_folder=state_folder)
+    alive = here.alive_nodes()
+    for name, service in here.services.items():
+        word = "running" if service.process else f"ENDED, see {service.log}"
+        print(f"{name:14} pid {service.pid:<8} {word}")
+    for node in alive:
+        print(f"node {node.address:15} {node.cpus:g} CPUs, {node.gpus:g} GPUs{', head' if node.is_head else ''}")
+    well = all(service.process for service in here.services.values()) and len(alive) == here.state.nodes
+    print(f"{len(alive)} of {here.state.nodes} nodes alive")
+    raise typer.Exit(0 if well else 1)
+
+
+@app.command()
+def env(
+    as_json: Annotated[bool, typer.Option("--json", help="as one JSON object")] = False,
+    state_folder: StateFolder = None,
+) -> None:
+    """Print the variables a client needs, for `eval` in a shell."""
+    variables = local_cluster.current(state_folder=state_folder).environment
+    if as_json:
+        print(json.dumps(variables))
+        return
+    for name, value in variables.items():
+        print(f"export {name}={shlex.quote(value)}")
+
+
+@app.command()
+def wait(
+    nodes: Annotated[int, typer.Option(min=1, help="nodes that must be alive, the head included")],
+    timeout: Annotated[float, typer.Option(min=0, help="seconds to wait at most")] = 60.0,
+    state_folder: StateFolder = None,
+) -> None:
+    """Wait for that many nodes in the cluster of the state folder, else of $RAY_API_SERVER_ADDRESS."""
+    dashboard, token = _reach(state_folder)
+    probe.wait_for(
+        lambda: len(probe.alive_nodes(dashboard, token)) >= nodes,
+        what=f"{nodes} node(s) alive",
+        timeout=timeout,
+    )
+    print(f"{len(probe.alive_nodes(dashboard, token))} node(s) alive")
+
+
+@app.command(name="serve", add_help_option=False, context_settings={"ignore_unknown_options": True})
+def serve_(service: str, options: Annotated[list[str] | None, typer.Argument(show_default=False)] = None) -> None:
+    """Become a service: ray-head, ray-worker or mlflow (`serve SERVICE --help` lists its options)."""
+    serve.become(serve.parse(service, options or []))
+
+
+@app.command()
+def healthy(url: str) -> None:
+    """Exit status 0 if a health address answers 200, for container health checks."""
+    code, text = probe.get(url)
+    if code != 200:
+        print(f"{url}: {code or 'no answer'} {text[:200]}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """The command; an error is one line on the error output and exit status 2."""
+    try:
+        app()
+    except (ClusterError, PermissionError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _reach(state_folder: Path | None) -> tuple[str, str]:
+    """Dashboard and token, from the state folder or from a client's variables."""
+    try:
+        here = local_cluster.current(state_folder=state_folder)
+        return here.state.dashboard, serve.read_secret(credentials.token_path(here.folder))
+    except NotUp:
+        dashboard, token = os.environ.get("RAY_API_SERVER_ADDRESS"), os.environ.get("RAY_AUTH_TOKEN_PATH")
+        if state_folder is not None or not dashboard:
+            raise
+    if not token:
+        raise BadOption("RAY_AUTH_TOKEN_PATH is not set; give the path of the file with the cluster's token")
+    return dashboard.rstrip("/"), serve.read_secret(Path(token))
+
+
+if __name__ == "__main__":
+    main()
