@@ -92,7 +92,7 @@ class MarchenkoPastur:
         """Share of the eigenvalues at or below `x`: 0 below the support and 1 above it.
 
         Source: the integral of the density in the angle φ; with ψ = arg(1 + r e^{iφ}),
-        F = 1 − [γφ − r sin φ + (1 − γ)ψ] / (πγ), whose derivative −2 sin²φ / (π (1 + γ + 2r cos φ)) is pdf · dx/dφ.
+        F = 1 − [γφ − r sin φ + (1 − γ)ψ] / (πγ), with derivative −2 sin²φ / (π (1 + γ + 2r cos φ)) = pdf · dx/dφ.
         """
         x, variance = self._align(x)
         above = (variance * (1 + self._root) ** 2 - x).clamp(min=0)
@@ -121,7 +121,7 @@ class MarchenkoPastur:
 
     def rvs(
         self, size: tuple[int, ...] = (), generator: torch.Generator | None = None
-    ) -> Float64[Tensor, "..."]:
+    ) -> Float64[Tensor, "*size"]:
         """Independent draws (the eigenvalues of one matrix repel each other: they are not independent)."""
         return self.ppf(torch.rand(size, generator=generator, dtype=torch.float64))
 

@@ -35,7 +35,7 @@ class Entry(Generic[F]):
         name: What a spec calls it.
         function: The function itself.
         version: Bumped by hand whenever the function's results change; part of a replicate's identity.
-        traits: What the registration declared about it (for example `idempotent=True`), read by contract tests.
+        traits: What the registration declared about it (`idempotent=True`, say); contract tests read it.
     """
 
     name: str

@@ -31,7 +31,7 @@ def _table() -> tuple[Tensor, Tensor, Tensor]:
 
 def cdf(x: Float[Tensor, "*k"] | float) -> Float64[Tensor, "*k"]:
     """Probability that the scaled largest eigenvalue is at most `x`; 0 below −8 and 1 above 12."""
-    position, values, _ = _table()
+    position, _, _ = _table()
     x = torch.as_tensor(x, dtype=torch.float64)
     cell = (torch.searchsorted(position, x.cpu()) - 1).clamp(0, len(position) - 2)
     inside = _hermite(cell, (x.cpu() - position[cell]) / (position[cell + 1] - position[cell]))

@@ -1,0 +1,103 @@
+"""A layer's matrix, dense or as a pair of factors, and how many parameters it has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rmt.errors import InvalidWeight
+
+
+class Factors(NamedTuple):
+    """The matrix W = `left` @ `right` of rank at most k.
+
+    Attributes:
+        left: (rows, k), or (replicate, rows, k) for a stack.
+        right: (k, cols), or (replicate, k, cols) for a stack.
+    """
+
+    left: Tensor
+    right: Tensor
+
+    def compose(self) -> Tensor:
+        """The product, dense."""
+        return self.left @ self.right
+
+    @property
+    def rank(self) -> int:
+        """k, the inner dimension."""
+        return self.left.shape[-1]
+
+
+Weight: TypeAlias = Tensor | Factors
+
+
+def shape_of(weight: Weight) -> tuple[int, int]:
+    """(rows, cols) of the matrix that `weight` stands for; a stack's leading dimension is left out."""
+    if isinstance(weight, Factors):
+        return weight.left.shape[-2], weight.right.shape[-1]
+    return weight.shape[-2], weight.shape[-1]
+
+
+def dense(weight: Weight) -> Tensor:
+    """The matrix itself."""
+    return weight.compose() if isinstance(weight, Factors) else weight
+
+
+def parameters(weight: Weight) -> int:
+    """Parameters of one matrix: its non-zero entries if dense, all entries of both factors if factored.
+
+    A dense matrix of low rank counts in full: nothing is saved until it is factored. Entries that a mask has set
+    to zero do not count.
+    """
+    if isinstance(weight, Factors):
+        return weight.left.numel() + weight.right.numel()
+    return int(torch.count_nonzero(weight))
+
+
+def saves(rank: int, rows: int, cols: int) -> bool:
+    """Whether factors of this rank have fewer parameters than the dense matrix: k (rows + cols) < rows cols."""
+    return rank * (rows + cols) < rows * cols
+
+
+def pad_factors(factors: Sequence[Factors]) -> Factors:
+    """Stack the factors of several replicates, zero padded to the largest rank.
+
+    Zero columns on the left with zero rows on the right are a fixed point of SGD with momentum, Adam, L1 and L2:
+    training leaves the padding at zero and each replicate at its own rank.
+
+    Returns:
+        `left` (replicate, rows, K) and `right` (replicate, K, cols), K the largest rank.
+
+    Raises:
+        InvalidWeight: Nothing to stack, or the outer shapes differ.
+    """
+    shapes = {shape_of(pair) for pair in factors}
+    if len(shapes) != 1:
+        raise InvalidWeight(f"factors of one shape can be stacked; these have {sorted(shapes) or 'none'}")
+    widest = max(pair.rank for pair in factors)
+    left = [torch.nn.functional.pad(pair.left, (0, widest - pair.rank)) for pair in factors]
+    right = [torch.nn.functional.pad(pair.right, (0, 0, 0, widest - pair.rank)) for pair in factors]
+    return Factors(torch.stack(left), torch.stack(right))
+
+
+def check_matrix(weight: Float[Tensor, "*shape"], *, what: str = "weight") -> None:
+    """Refuse what has no spectrum.
+
+    Raises:
+        InvalidWeight: Not two-dimensional (or a stack of such), complex, integer, empty, or with NaN or infinite
+            entries; the message says how many and where the first one is.
+    """
+    if weight.is_complex() or not weight.is_floating_point():
+        raise InvalidWeight(f"{what} is of type {weight.dtype}; a real floating-point matrix is needed")
+    if weight.ndim not in (2, 3) or 0 in weight.shape:
+        shape = tuple(weight.shape)
+        raise InvalidWeight(f"{what} has shape {shape}; (rows, cols) or (replicate, rows, cols) is needed")
+    wrong = ~torch.isfinite(weight)
+    if bool(wrong.any()):
+        place = tuple(int(index) for index in wrong.nonzero()[0])
+        raise InvalidWeight(f"{what} has {int(wrong.sum())} NaN or infinite entries, the first at {place}")

@@ -1,0 +1,144 @@
+"""How much of a spectrum is noise: variance, edge, threshold, spikes, and how well the law fits.
+
+    fit = rmt.fit(weight)                       # the two-pass BEMA estimator at β = 0.1
+    fit.singular_threshold, fit.spikes, fit.distance / fit.distance_null_quantile
+
+Impossible input raises; a poor fit is returned, with its distance, for the caller to judge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rmt.edges import noise_edge, noise_threshold
+from rmt.errors import DegenerateSpectrum, InvalidWeight
+from rmt.estimators import NOISE, Estimate
+from rmt.fit_distance import bulk_distance, null_p_value, null_quantile
+from rmt.matrices import Weight
+from rmt.spectrum import Spectrum, spectrum
+
+NULL_LEVEL = 0.95
+"""Level of `NoiseFit.distance_null_quantile`."""
+
+
+@dataclass(frozen=True)
+class NoiseFit:
+    """What an estimator found in one spectrum. Eigenvalue units unless a name says `singular`.
+
+    Attributes:
+        noise: Name of the estimator.
+        beta: Probability that pure noise has an eigenvalue above `threshold`.
+        rows, cols: Shape of the matrix.
+        variance: σ̂², the variance of one noise entry.
+        edge: Upper edge of the law, σ̂²(1 + √γ)²: where noise ends as the matrix grows.
+        threshold: Edge with the Tracy–Widom term of this size at β; below the edge for β above about 0.83.
+        spikes: Number of eigenvalues above `threshold`.
+        bulk: Number of values that are not spikes, removed ones included; the first fit's where one is remembered.
+        zeros: Values at the bottom that an earlier truncation left at zero; the fit does not look at them.
+        distance: Kolmogorov–Smirnov distance between spectrum and law on the window of central order statistics.
+        distance_null_quantile: 95 % quantile of that distance for pure Gaussian noise of this size.
+        distance_p_value: Share of pure noise matrices of this size that fit worse; ends at 0.001 and 0.99.
+    """
+
+    noise: str
+    beta: float
+    rows: int
+    cols: int
+    variance: float
+    edge: float
+    threshold: float
+    spikes: int
+    bulk: int
+    zeros: int
+    distance: float
+    distance_null_quantile: float
+    distance_p_value: float
+
+    @property
+    def singular_edge(self) -> float:
+        """√(n λ₊), the edge of the singular values."""
+        return float((max(self.rows, self.cols) * self.edge) ** 0.5)
+
+    @property
+    def singular_threshold(self) -> float:
+        """The threshold of the singular values; 0 where the Tracy–Widom term takes it below zero."""
+        return float((max(self.rows, self.cols) * max(self.threshold, 0.0)) ** 0.5)
+
+    @property
+    def bulk_fraction(self) -> float:
+        """γ_b = 1 − K₊/p, the share of values that are not spikes."""
+        return 1 - self.spikes / min(self.rows, self.cols)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def fit(
+    weight: Weight | Spectrum,
+    noise: str = "bema_two_pass",
+    *,
+    generator: torch.Generator | None = None,
+    **options: Any,
+) -> NoiseFit:
+    """Fit the Marchenko–Pastur law to one matrix.
+
+    Args:
+        weight: A matrix, a pair of factors, or a spectrum that was computed already.
+        noise: Name of a registered estimator (`rmt.NOISE`).
+        generator: For estimators that draw; a fixed one when not given.
+        options: The estimator's own, `beta` among them.
+
+    Raises:
+        InvalidWeight: The weight has no spectrum, or is a stack (see `fit_stack`).
+        DegenerateSpectrum: All values zero, or too few non-zero values in the fitting window.
+        UnknownName: No such estimator.
+    """
+    values = weight if isinstance(weight, Spectrum) else spectrum(weight)
+    if values.eigenvalues.ndim != 1:
+        raise InvalidWeight("this is a stack of matrices; fit_stack fits each of them")
+    if float(values.eigenvalues[0]) <= 0:
+        raise DegenerateSpectrum(f"all {values.smaller} values of a {values.rows} × {values.cols} matrix are 0")
+    entry = NOISE[noise]
+    chosen = entry.validate(options)
+    found = entry.function(values, generator or torch.Generator().manual_seed(0), **chosen)
+    return _judge(values, noise, float(chosen["beta"]), found)
+
+
+def fit_stack(weight: Tensor | Spectrum, noise: str = "bema_two_pass", **options: Any) -> list[NoiseFit]:
+    """Fit every matrix of a stack (replicate, rows, cols); one batched eigenvalue computation for all.
+
+    Raises as `fit` does, if any matrix gives reason to.
+    """
+    stack = weight if isinstance(weight, Spectrum) else spectrum(weight)
+    return [fit(single, noise, **options) for single in stack.unstack()]
+
+
+def _judge(values: Spectrum, noise: str, beta: float, found: Estimate) -> NoiseFit:
+    rows, cols = values.rows, values.cols
+    threshold = found.threshold
+    if threshold is None:
+        threshold = noise_threshold(rows, cols, beta, found.variance)
+    spikes = int((values.eigenvalues > threshold).sum())
+    distance = found.distance
+    if distance is None:
+        distance = bulk_distance(values, found)
+    return NoiseFit(
+        noise=noise,
+        beta=beta,
+        rows=rows,
+        cols=cols,
+        variance=found.variance,
+        edge=noise_edge(rows, cols, found.variance),
+        threshold=threshold,
+        spikes=spikes,
+        bulk=values.smaller - spikes,
+        zeros=found.zeros,
+        distance=distance,
+        distance_null_quantile=null_quantile(values.smaller, NULL_LEVEL),
+        distance_p_value=null_p_value(values.smaller, distance),
+    )

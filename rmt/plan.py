@@ -1,0 +1,129 @@
+"""What is asked of each layer: the defaults with the overrides that match its name or kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from pydantic import ValidationError
+
+from rmt.errors import InvalidOption
+from rmt.estimators import NOISE, Estimator
+from rmt.gate import Gate
+from rmt.registry import Entry
+from rmt.rules import RULES, Rule
+
+OVERRIDABLE = ("rule", "aggressiveness", "options", "noise", "gate", "min_rank")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One matrix of a network.
+
+    Attributes:
+        name: Such as "features.3" or "1"; overrides match it.
+        kind: "linear", "conv1d", "conv2d", "embedding" or "projection"; overrides match it too.
+        rows, cols: Its shape; a convolution is out × in·k·k.
+        head: Whether it is the last layer.
+        factorable: Whether it can be replaced by two layers.
+    """
+
+    name: str
+    kind: str
+    rows: int
+    cols: int
+    head: bool = False
+    factorable: bool = True
+
+    @property
+    def smaller(self) -> int:
+        """p."""
+        return min(self.rows, self.cols)
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """The complete, checked wishes for one layer."""
+
+    rule: Entry[Rule]
+    options: Mapping[str, Any]
+    aggressiveness: float
+    noise: Entry[Estimator]
+    noise_options: Mapping[str, Any]
+    gate: Gate
+    min_rank: int
+
+
+def plan_layers(
+    layers: Sequence[Layer], defaults: Mapping[str, Any], overrides: Sequence[Mapping[str, Any]]
+) -> dict[str, LayerPlan]:
+    """A plan for each layer; of several overrides that match, later ones win field by field.
+
+    Raises:
+        InvalidOption: A field that can not be overridden, or a value out of range.
+        UnknownName: No such rule or estimator.
+    """
+    for override in overrides:
+        unknown = set(override) - {"match", *OVERRIDABLE}
+        if "match" not in override or unknown:
+            known = ", ".join(("match", *OVERRIDABLE))
+            raise InvalidOption(f"an override is {dict(override)}; it needs `match`, and may have: {known}")
+        _plan(_merge(defaults, override))  # so that one which matches nothing is checked as well
+    plans = {}
+    for layer in layers:
+        wishes = dict(defaults)
+        for override in overrides:
+            if any(fnmatchcase(text, str(override["match"])) for text in (layer.name, layer.kind)):
+                wishes = _merge(wishes, override)
+        plans[layer.name] = _plan(wishes)
+    return plans
+
+
+def _merge(wishes: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**wishes, **{key: override[key] for key in OVERRIDABLE if key in override}}
+    merged["gate"] = {**wishes["gate"], **override.get("gate", {})}
+    if override.get("rule", wishes["rule"]) != wishes["rule"] and "options" not in override:
+        merged["options"] = {}  # options belong to the rule they were given for
+    return merged
+
+
+def _plan(wishes: Mapping[str, Any]) -> LayerPlan:
+    rule = RULES[wishes["rule"]]
+    noise = dict(wishes["noise"])
+    estimator = NOISE[noise.pop("kind", "bema_two_pass")]
+    aggressiveness = 1.0 if wishes["aggressiveness"] is None else wishes["aggressiveness"]
+    if not 0 <= aggressiveness <= 1:
+        raise InvalidOption(f"aggressiveness is {aggressiveness}; it must lie in [0, 1]")
+    if wishes["min_rank"] < 1:
+        raise InvalidOption(f"min_rank is {wishes['min_rank']}; it must be at least 1")
+    try:
+        gate = Gate.model_validate(wishes["gate"])
+    except ValidationError as error:
+        raise InvalidOption(_sentence("gate", error)) from error
+    return LayerPlan(
+        rule=rule,
+        options=_checked(f"rule {rule.name}", rule, wishes["options"] or {}),
+        aggressiveness=float(aggressiveness),
+        noise=estimator,
+        noise_options=_checked(f"noise {estimator.name}", estimator, noise),
+        gate=gate,
+        min_rank=int(wishes["min_rank"]),
+    )
+
+
+def _checked(what: str, entry: Entry[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return entry.validate(options)
+    except ValidationError as error:
+        known = ", ".join(entry.options.model_fields) or "none"
+        raise InvalidOption(f"{_sentence(what, error)} (its options: {known})") from error
+
+
+def _sentence(what: str, error: ValidationError) -> str:
+    faults = [
+        f"{'.'.join(str(part) for part in fault['loc'])} is {fault['input']!r}: {fault['msg']}"
+        for fault in error.errors()
+    ]
+    return f"{what}: {'; '.join(faults)}"

@@ -1,0 +1,256 @@
+"""The pruning algorithm: at due epochs, fit every layer's noise, let the rule decide, write the result.
+
+One call, `cut`, takes every layer of every replicate. Dense matrices of one shape share one batched eigenvalue
+computation; everything else is done replicate by replicate, and a replicate with NaN never enters a batch.
+
+Source: the algorithm "MP-based pruning" of arXiv:2310.03165 and its public code; differences are options.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rmt.budget import allocate, strength_within
+from rmt.cut import Case, Cut
+from rmt.errors import DegenerateSpectrum, InvalidOption, InvalidWeight
+from rmt.matrices import Factors, Weight, dense, shape_of
+from rmt.memory import Memory
+from rmt.noise import NoiseFit, fit
+from rmt.plan import Layer, plan_layers
+from rmt.schedule import Schedule
+from rmt.spectrum import Spectrum, spectrum
+
+Refit = Literal["censored", "first_fit"]
+
+
+class Pruner:
+    """Prunes the layers of one network, or of a stack of replicates of it, over the epochs of a training.
+
+    Args:
+        layers: Every matrix that may be pruned.
+        rule: Name of a registered rule.
+        aggressiveness: In [0, 1], reached by a linear ramp at the last due epoch; 1 when not given.
+        options: The rule's own options.
+        noise: `{"kind": estimator, ...its options}`.
+        gate: Fields of `rmt.Gate`: which layers may be cut.
+        every, epochs: Cut at multiples of `every` before the last of `epochs`.
+        overrides: `{"match": glob of layer names or kinds, ...}` with any of rule, aggressiveness, options, noise,
+            gate and min_rank.
+        budget: Share of `total_parameters` to keep in the end; the strength is then what it takes, per replicate.
+        total_parameters: Of the whole unpruned network, biases included; of the layers' matrices when not given.
+        refit: "censored" fits every time, without the values that are zero; "first_fit" keeps each layer's first
+            threshold.
+        min_rank: Fewest singular values that a layer keeps.
+
+    Raises:
+        InvalidOption: An option out of range, two layers of one name.
+        UnknownName: No such rule or estimator.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        *,
+        rule: str,
+        aggressiveness: float | None = None,
+        options: Mapping[str, Any] | None = None,
+        noise: Mapping[str, Any] | None = None,
+        gate: Mapping[str, Any] | None = None,
+        every: int,
+        epochs: int,
+        overrides: Sequence[Mapping[str, Any]] = (),
+        budget: float | None = None,
+        total_parameters: int | None = None,
+        refit: Refit = "censored",
+        min_rank: int = 1,
+    ) -> None:
+        if budget is not None and not 0 < budget <= 1:
+            raise InvalidOption(f"budget is {budget}; it must lie in (0, 1]")
+        if refit not in ("censored", "first_fit"):
+            raise InvalidOption(f"refit is {refit!r}; known: censored, first_fit")
+        self.layers = {layer.name: layer for layer in layers}
+        if len(self.layers) != len(layers):
+            raise InvalidOption("two layers have the same name")
+        self.schedule = Schedule(every, epochs)
+        self.plans = plan_layers(
+            layers,
+            {
+                "rule": rule,
+                "aggressiveness": aggressiveness,
+                "options": options or {},
+                "noise": noise or {},
+                "gate": gate or {},
+                "min_rank": min_rank,
+            },
+            overrides,
+        )
+        self.aggressiveness = 1.0 if aggressiveness is None else float(aggressiveness)
+        self.horizon: int | None = (options or {}).get("horizon")
+        self.budget = budget
+        self.total_parameters = total_parameters
+        self.refit: Refit = refit
+
+    @property
+    def epochs_due(self) -> tuple[int, ...]:
+        """Epochs after which to cut: multiples of `every` strictly before the last epoch."""
+        return self.schedule.epochs_due
+
+    def strength(self, epoch: int) -> float:
+        """Strength of the default rule at `epoch`, in [0, 1]; layers with overrides may have their own."""
+        return self.schedule.strength(epoch, self.aggressiveness, self.horizon)
+
+    def cut(
+        self,
+        weights: Mapping[str, Sequence[Weight]],
+        epoch: int,
+        memories: Sequence[Memory],
+        generators: Sequence[torch.Generator],
+    ) -> dict[str, list[Cut]]:
+        """Cut every layer of every replicate.
+
+        Args:
+            weights: By layer name, a matrix or a pair of factors a replicate.
+            epoch: The epoch that has just ended.
+            memories: One a replicate; first fits are added to them.
+            generators: One a replicate (on the CPU); each is advanced by the same amount whatever is decided.
+
+        Returns:
+            By layer name, a `Cut` a replicate.
+
+        Raises:
+            InvalidWeight: A matrix does not have its layer's shape, or a layer has not one weight a replicate.
+            InvalidOption: A name that is no layer of this pruner.
+        """
+        spectra = self._spectra(weights)
+        replicates = range(len(memories))
+        if len(generators) != len(memories) or any(len(column) != len(memories) for column in spectra.values()):
+            raise InvalidWeight(
+                f"every layer and `generators` must have {len(memories)} replicates, as `memories`"
+            )
+        chosen = [
+            self._cut_replicate(
+                {name: column[r] for name, column in spectra.items()}, epoch, memories[r], generators[r]
+            )
+            for r in replicates
+        ]
+        return {name: [cuts[name] for cuts in chosen] for name in weights}
+
+    def _spectra(self, weights: Mapping[str, Sequence[Weight]]) -> dict[str, list[Spectrum]]:
+        """Spectra of all matrices, finite dense ones of one shape in one batch."""
+        found: dict[tuple[str, int], Spectrum] = {}
+        batches: dict[Any, list[tuple[str, int]]] = defaultdict(list)
+        for name, column in weights.items():
+            for r, weight in enumerate(column):
+                self._check_shape(name, weight)
+                if not _is_finite(weight):
+                    found[name, r] = _unknown_spectrum(weight)
+                elif isinstance(weight, Factors):
+                    found[name, r] = spectrum(weight)
+                else:
+                    batches[weight.shape, weight.dtype, weight.device].append((name, r))
+        for places in batches.values():
+            stack = torch.stack([dense(weights[name][r]).detach() for name, r in places])
+            for (name, r), single in zip(places, spectrum(stack).unstack(), strict=True):
+                found[name, r] = replace(single, weight=weights[name][r])
+        return {name: [found[name, r] for r in range(len(column))] for name, column in weights.items()}
+
+    def _check_shape(self, name: str, weight: Weight) -> None:
+        if name not in self.layers:
+            raise InvalidOption(f"{name!r} is no layer of this pruner; known: {', '.join(self.layers)}")
+        layer = self.layers[name]
+        if shape_of(weight) != (layer.rows, layer.cols):
+            raise InvalidWeight(f"{name} has shape {shape_of(weight)}, not {(layer.rows, layer.cols)}")
+
+    def _cut_replicate(
+        self, spectra: Mapping[str, Spectrum], epoch: int, memory: Memory, generator: torch.Generator
+    ) -> dict[str, Cut]:
+        cases = [self._case(name, values, generator) for name, values in spectra.items()]
+        for case in cases:
+            self._add_fit(case, memory)
+        open_cases = [case for case in cases if case.refusal is None]
+        strengths = self._strengths(cases, open_cases, epoch)
+        decisions = {case.layer.name: case.decide(strengths[case.layer.name]) for case in open_cases}
+        return {
+            case.layer.name: case.refused(case.refusal)
+            if case.refusal is not None
+            else case.carry_out(decisions[case.layer.name])
+            for case in cases
+        }
+
+    def _case(self, name: str, values: Spectrum, generator: torch.Generator) -> Case:
+        seed = int(torch.randint(2**62, (1,), generator=generator))
+        return Case(self.layers[name], self.plans[name], values.weight, values, seed)
+
+    def _add_fit(self, case: Case, memory: Memory) -> None:
+        """Fit the noise of one case, or note why it can not be cut."""
+        plan, layer = case.plan, case.layer
+        if not _is_finite(case.weight):
+            case.refusal = f"its weight has {_count_unusable(case.weight)} NaN or infinite entries"
+            return
+        case.refusal = plan.gate.refusal_before_fit(head=layer.head, smaller=layer.smaller)
+        if case.refusal is not None:
+            return
+        try:
+            case.fit = self._fit(case, memory.first_fits.get(layer.name))
+        except DegenerateSpectrum as error:
+            case.refusal = str(error)
+            return
+        memory.first_fits.setdefault(layer.name, case.fit)
+        case.refusal = plan.gate.refusal_after_fit(case.fit)
+
+    def _fit(self, case: Case, first: NoiseFit | None) -> NoiseFit:
+        if first is not None and self.refit == "first_fit":
+            return _frozen(first, case.spectrum)
+        generator = torch.Generator().manual_seed(case.seed)
+        try:
+            found = fit(case.spectrum, case.plan.noise.name, generator=generator, **case.plan.noise_options)
+        except DegenerateSpectrum as error:
+            if first is None or case.spectrum.nonzero == 0:
+                raise
+            case.notes.append(f"with the first fit's threshold, because {error}")
+            return _frozen(first, case.spectrum)
+        return found if first is None else replace(found, bulk=first.bulk)
+
+    def _strengths(self, cases: list[Case], open_cases: list[Case], epoch: int) -> dict[str, float]:
+        """Strength of every layer of one replicate, from the schedule or from the budget."""
+        if self.budget is None:
+            asked = {case.layer.name: self._scheduled(case, epoch) for case in open_cases}
+            return allocate(open_cases, asked)
+        own = sum(layer.rows * layer.cols for layer in self.layers.values())
+        total = own if self.total_parameters is None else self.total_parameters
+        target = total * (1 - (1 - self.budget) * self.schedule.progress(epoch))
+        untouched = total - own + sum(case.parameters_now() for case in cases if case.refusal is not None)
+        return strength_within(open_cases, target - untouched)
+
+    def _scheduled(self, case: Case, epoch: int) -> float:
+        horizon = case.plan.options.get("horizon")
+        return self.schedule.strength(epoch, case.plan.aggressiveness, horizon)
+
+
+def _frozen(first: NoiseFit, values: Spectrum) -> NoiseFit:
+    """The first fit with what is above its threshold now."""
+    spikes = int((values.eigenvalues > first.threshold).sum())
+    return replace(first, spikes=spikes, zeros=values.smaller - values.nonzero)
+
+
+def _parts(weight: Weight) -> tuple[Tensor, ...]:
+    return tuple(weight) if isinstance(weight, Factors) else (weight,)
+
+
+def _is_finite(weight: Weight) -> bool:
+    return all(bool(torch.isfinite(part).all()) for part in _parts(weight))
+
+
+def _count_unusable(weight: Weight) -> int:
+    return sum(int((~torch.isfinite(part)).sum()) for part in _parts(weight))
+
+
+def _unknown_spectrum(weight: Weight) -> Spectrum:
+    rows, cols = shape_of(weight)
+    return Spectrum(weight, rows, cols, torch.full((min(rows, cols),), torch.nan, dtype=torch.float64))
