@@ -1,0 +1,49 @@
+"""Findings over replicates: what a sweep says, with intervals, corrections and sentences.
+
+`compare` answers the mission's question over a table of replicates; `STATISTICS` holds every statistic by
+name. Both work on any table or arrays, without a sweep. Nothing heavy is imported until a name is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweeps.statistics.comparing import compare, compare_arms
+    from sweeps.statistics.comparison import Comparison, Comparisons, Versus
+    from sweeps.statistics.finding import Finding, Interval
+    from sweeps.statistics.registered import STATISTICS
+
+__all__ = [
+    "STATISTICS",
+    "Comparison",
+    "Comparisons",
+    "Finding",
+    "Interval",
+    "Versus",
+    "compare",
+    "compare_arms",
+]
+
+_HOMES = {
+    "STATISTICS": "registered",
+    "Comparison": "comparison",
+    "Comparisons": "comparison",
+    "Finding": "finding",
+    "Interval": "finding",
+    "Versus": "comparison",
+    "compare": "comparing",
+    "compare_arms": "comparing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

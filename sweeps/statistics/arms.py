@@ -1,0 +1,111 @@
+"""One arm described, and two arms set against each other: which statistic answers which column of a comparison."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sweeps.statistics.cells import Cell
+from sweeps.statistics.collapse import collapsed_replicates
+from sweeps.statistics.comparison import Comparison, VarianceTest, Versus
+from sweeps.statistics.failures import failure_rate
+from sweeps.statistics.finding import Finding
+from sweeps.statistics.groups import Arm, Group
+from sweeps.statistics.improvement import (
+    Mode,
+    probability_of_improvement,
+    unpaired_probability_of_improvement,
+)
+from sweeps.statistics.location import mean
+from sweeps.statistics.paired import paired_difference, unpaired_difference
+from sweeps.statistics.power import detectable_difference, detectable_ratio
+from sweeps.statistics.samples import Array
+from sweeps.statistics.spread import sd, unpaired_variance_ratio, variance_ratio
+from sweeps.statistics.spread_tests import brown_forsythe, paired_brown_forsythe
+
+Unit = tuple[Cell, ...]
+
+
+def broken_units(units: dict[Unit, float], arm: Arm, mode: Mode) -> set[Unit]:
+    """Units that are dead, or lie beyond a gap on the bad side of the others."""
+    values = np.array(list(units.values()))
+    beyond = collapsed_replicates(values, worse="low" if mode == "max" else "high")
+    return {unit for unit, broken in zip(units, beyond, strict=True) if broken} | (arm.dead_units() & set(units))
+
+
+def describe(group: Group, arm: Arm, level: float, mode: Mode) -> Comparison:
+    """The arm on its own: counts, mean, spread, divergence, collapsed replicates and the spread without them."""
+    units, counts = arm.units(), arm.counts
+    broken = broken_units(units, arm, mode)
+    values = np.array(list(units.values()))
+    healthy = np.array([value for unit, value in units.items() if unit not in broken])
+    ended = counts.finished + counts.missing + counts.diverged
+    return Comparison(
+        group=group.settings,
+        settings=arm.settings,
+        is_baseline=False,
+        counts=counts,
+        location=mean(values, level=level),
+        spread=sd(values, level=level),
+        divergence=failure_rate(counts.diverged, ended, level=level),
+        collapsed=len(broken),
+        healthy_spread=sd(healthy, level=level) if broken else None,
+    )
+
+
+def shared(arm: Arm, baseline: Arm) -> tuple[dict[Unit, float], dict[Unit, float]]:
+    """Metric by unit over the keys that both arms have, in one order."""
+    keys = [key for key in arm.values if key in baseline.values]
+    return arm.units(keys), baseline.units(keys)
+
+
+def set_against(arm: Arm, baseline: Arm, level: float, test: VarianceTest, mode: Mode) -> Versus:
+    """The arm against its baseline: paired by seed if they share any, else as independent samples."""
+    of_arm, of_baseline = shared(arm, baseline)
+    paired = bool(of_arm)
+    if not paired:
+        of_arm, of_baseline = arm.units(), baseline.units()
+    first, second = np.array(list(of_arm.values())), np.array(list(of_baseline.values()))
+    compared = _paired(first, second, level, mode) if paired else _unpaired(first, second, level, mode)
+    difference, ratio, better = compared
+    broken = broken_units(arm.units(), arm, mode) | broken_units(baseline.units(), baseline, mode)
+    equality = paired_brown_forsythe if paired and test == "paired_brown_forsythe" else brown_forsythe
+    spread = difference.details.get("sd_of_differences")
+    return Versus(
+        difference=difference,
+        ratio=ratio,
+        equality=equality(first, second),
+        better=better,
+        healthy_ratio=_healthy_ratio(of_arm, of_baseline, broken, paired, level),
+        smallest_ratio=detectable_ratio(first.size, baseline_n=second.size, level=level),
+        smallest_difference=detectable_difference(first.size, sd_of_differences=spread, level=level)
+        if isinstance(spread, float)
+        else None,
+        paired=paired,
+    )
+
+
+def _paired(arm: Array, baseline: Array, level: float, mode: Mode) -> tuple[Finding, Finding, Finding]:
+    return (
+        paired_difference(arm, baseline, level=level),
+        variance_ratio(arm, baseline, level=level),
+        probability_of_improvement(arm, baseline, level=level, mode=mode),
+    )
+
+
+def _unpaired(arm: Array, baseline: Array, level: float, mode: Mode) -> tuple[Finding, Finding, Finding]:
+    return (
+        unpaired_difference(arm, baseline, level=level),
+        unpaired_variance_ratio(arm, baseline, level=level),
+        unpaired_probability_of_improvement(arm, baseline, level=level, mode=mode),
+    )
+
+
+def _healthy_ratio(
+    arm: dict[Unit, float], baseline: dict[Unit, float], broken: set[Unit], paired: bool, level: float
+) -> Finding | None:
+    """The ratio without the units that broke in either arm; None if none did."""
+    if not broken & (set(arm) | set(baseline)):
+        return None
+    first = np.array([value for unit, value in arm.items() if unit not in broken])
+    second = np.array([value for unit, value in baseline.items() if unit not in broken])
+    return (variance_ratio if paired else unpaired_variance_ratio)(first, second, level=level)

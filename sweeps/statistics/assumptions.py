@@ -1,0 +1,28 @@
+"""What methods take for granted, and what the data say about it, in words."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from sweeps.statistics import wording
+from sweeps.statistics.samples import Array, is_constant
+
+# Below this p value of Shapiro and Wilk's test a finding says that normality is doubtful. It only warns:
+# choosing a method by a preliminary test would change the level of what follows.
+DOUBTFUL = 0.05
+
+
+def independence() -> str:
+    """The assumption that only the design can keep."""
+    return "replicates independent: every unit has its own seed"
+
+
+def normality(values: Array, what: str = "replicates") -> str:
+    """Shapiro and Wilk's test in words; at small n it sees gross departures only."""
+    if values.size < 3 or is_constant(values):
+        return f"{what} roughly normal: too few to check"
+    centred = values - values.mean()
+    p = float(stats.shapiro(centred / np.abs(centred).max()).pvalue)
+    verdict = "doubtful" if p < DOUBTFUL else "not contradicted"
+    return f"{what} roughly normal: {verdict} (Shapiro–Wilk {wording.p_value(p)}, n = {values.size})"

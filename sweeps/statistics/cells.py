@@ -1,0 +1,66 @@
+"""Cells of a table as values that can be grouped by, ordered and matched with what a person typed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Hashable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from sweeps.statistics.errors import UnknownColumn
+
+Cell: TypeAlias = Hashable
+
+
+def cell(value: Any) -> Cell:
+    """A value that can be grouped by: missing ones are None, lists and mappings their JSON text."""
+    if isinstance(value, (list, tuple, dict, np.ndarray)):
+        return json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return None
+    plain: Cell = value.item() if isinstance(value, np.generic) else value
+    return plain
+
+
+def order(value: Cell) -> tuple[int, Any]:
+    """Sorting key of mixed cells: numbers, then lists of numbers, then text, then missing."""
+    if value is None:
+        return (3, "")
+    if isinstance(value, (int, float)):
+        return (0, value)
+    numbers = re.fullmatch(r"\[[-+.\deE, ]+\]", str(value))
+    return (1, json.loads(str(value))) if numbers else (2, str(value))
+
+
+def matches(value: Cell, wanted: object) -> bool:
+    """Whether a cell is the value asked for, which may come from a command line as text."""
+    if value is None:
+        return wanted is None
+    if value == wanted or str(value) == str(wanted):
+        return True
+    try:
+        return not isinstance(value, (bool, str)) and float(str(value)) == float(str(wanted))
+    except ValueError:
+        return isinstance(value, bool) and str(value).lower() == str(wanted).lower()
+
+
+def cells(table: pd.DataFrame, columns: Sequence[str]) -> list[tuple[Cell, ...]]:
+    """The table's rows as tuples of cells, in the order of `columns`."""
+    if not columns:
+        return [()] * len(table)
+    return list(zip(*([cell(value) for value in table[column]] for column in columns), strict=True))
+
+
+def require(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Check that the table has the columns.
+
+    Raises:
+        UnknownColumn: It lacks one; the message lists those it has.
+    """
+    for column in columns:
+        if column not in table.columns:
+            known = ", ".join(map(str, table.columns))
+            raise UnknownColumn(f"the table has no column {column!r}; known: {known}")

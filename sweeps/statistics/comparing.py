@@ -1,0 +1,168 @@
+"""Arms against their baseline, group by group, with one correction over all that was looked at.
+
+Metrics of the test set report here and choose nothing: a comparison ranks no configurations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sweeps.statistics.arms import describe, set_against
+from sweeps.statistics.cells import require
+from sweeps.statistics.columns import Columns, assign
+from sweeps.statistics.comparison import Comparison, Comparisons, VarianceTest, shown
+from sweeps.statistics.frame import comparison_frame
+from sweeps.statistics.groups import Group, arrange
+from sweeps.statistics.improvement import Mode
+from sweeps.statistics.many import Correction, adjusted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOSSES = ("loss", "penalty", "error")
+
+
+def mode_of(metric: str) -> Mode:
+    """Whether more or less of a metric is better, from its name: losses, penalties and errors are to be small."""
+    return "min" if any(word in metric for word in LOSSES) else "max"
+
+
+def compare(
+    table: pd.DataFrame,
+    *,
+    factor: str,
+    baseline: object,
+    metric: str = "test_accuracy",
+    within: Sequence[str] | None = None,
+    unit: Sequence[str] | None = None,
+    level: float = 0.95,
+    correction: Correction = "holm",
+    variance_test: VarianceTest = "brown_forsythe",
+    mode: Mode | None = None,
+) -> pd.DataFrame:
+    """Compare each value of a factor with its baseline, a row a group and arm; parameters as in `compare_arms`.
+
+    Columns are described in `sweeps.statistics.frame`; numbers that do not exist are missing, and `sentence`
+    says why. `attrs` of the frame hold how it was computed.
+    """
+    return comparison_frame(
+        compare_arms(
+            table,
+            factor=factor,
+            baseline=baseline,
+            metric=metric,
+            within=within,
+            unit=unit,
+            level=level,
+            correction=correction,
+            variance_test=variance_test,
+            mode=mode,
+        )
+    )
+
+
+def compare_arms(
+    table: pd.DataFrame,
+    *,
+    factor: str,
+    baseline: object,
+    metric: str = "test_accuracy",
+    within: Sequence[str] | None = None,
+    unit: Sequence[str] | None = None,
+    level: float = 0.95,
+    correction: Correction = "holm",
+    variance_test: VarianceTest = "brown_forsythe",
+    mode: Mode | None = None,
+) -> Comparisons:
+    """Compare each value of a factor with its baseline, in every group of otherwise equal configurations.
+
+    Args:
+        table: A row a replicate: `sweeps.replicates(name)`, or any table with a factor and a metric.
+            Replicates whose `status` (if there is such a column) is not `finished` are counted, never
+            averaged.
+        factor: Column whose values are compared.
+        baseline: The factor's value that the others are compared with; text matches the number it spells.
+        metric: Column compared.
+        within: Columns, or prefixes of dotted ones, whose values make a group; by default every configuration
+            column that varies and does not belong to the arm. What is left out is averaged within a seed.
+        unit: Columns that identify a seed; by default those of `seeds.*` that vary, or `seed`.
+        level: Coverage of the intervals; one minus it is the level of the verdicts.
+        correction: Of the p values over all arms of all groups; means and variances are families of their
+            own.
+        variance_test: The test behind the verdict on variances; the paired one applies where seeds are
+            shared.
+        mode: Whether more (`max`) or less (`min`) of the metric is better; by default told from its name.
+
+    Raises:
+        UnknownColumn: A name is no column; the message lists the columns.
+    """
+    require(table, [factor, metric])
+    columns = assign(table, factor, baseline, within, unit)
+    mode = mode or mode_of(metric)
+    rows: list[Comparison] = []
+    for group in arrange(table, columns, baseline, metric):
+        rows += _group_rows(group, columns, baseline, level, variance_test, mode)
+    corrected, family = _corrected(rows, correction)
+    return Comparisons(
+        rows=tuple(corrected),
+        columns=columns,
+        baseline=baseline,
+        metric=metric,
+        mode=mode,
+        level=level,
+        correction=correction,
+        variance_test=variance_test,
+        family=family,
+    )
+
+
+def _group_rows(
+    group: Group, columns: Columns, baseline: object, level: float, test: VarianceTest, mode: Mode
+) -> list[Comparison]:
+    """Rows of one group, baseline first; arms are compared if the group has exactly one baseline."""
+    bases = [replace(describe(group, arm, level, mode), is_baseline=True) for arm in group.baselines]
+    rows = [describe(group, arm, level, mode) for arm in group.arms]
+    obstacle = _obstacle(bases, rows, f"{columns.factor} = {shown(baseline)}")
+    if obstacle:
+        return bases + [replace(row, obstacle=obstacle) for row in rows]
+    if not rows:
+        alone = f"Nothing to compare: {columns.factor} is {shown(baseline)} throughout."
+        return [replace(row, obstacle=alone) for row in bases]
+    against = [set_against(arm, group.baselines[0], level, test, mode) for arm in group.arms]
+    return bases + [replace(row, versus=versus) for row, versus in zip(rows, against, strict=True)]
+
+
+def _obstacle(bases: Sequence[Comparison], rows: Sequence[Comparison], wanted: str) -> str:
+    """Why the group's arms can not be compared, or nothing."""
+    if not bases:
+        known = ", ".join(dict.fromkeys(shown(next(iter(row.settings.values()))) for row in rows))
+        return f"Nothing to compare with: no replicate here has {wanted}; known here: {known}."
+    if len(bases) > 1:
+        names = "; ".join(row.label for row in bases)
+        return f"Not compared: the baseline {wanted} is not one configuration here but {len(bases)} ({names})."
+    return ""
+
+
+def _corrected(rows: Sequence[Comparison], correction: Correction) -> tuple[list[Comparison], tuple[int, int]]:
+    """The rows with p values corrected over all of them, means and variances apart, and the families' sizes."""
+    means = _adjusted([None if row.versus is None else row.versus.difference.p for row in rows], correction)
+    variances = _adjusted([None if row.versus is None else row.versus.equality.p for row in rows], correction)
+    corrected = [
+        replace(row, versus=replace(row.versus, p_difference=p, p_variances=q)) if row.versus else row
+        for row, p, q in zip(rows, means, variances, strict=True)
+    ]
+    return corrected, (len(rows) - means.count(None), len(rows) - variances.count(None))
+
+
+def _adjusted(p_values: Sequence[float | None], correction: Correction) -> list[float | None]:
+    """p values corrected over those that exist."""
+    tested = [index for index, p in enumerate(p_values) if p is not None]
+    result: list[float | None] = [None] * len(p_values)
+    family = np.array([p_values[index] for index in tested], dtype=np.float64)
+    for index, p in zip(tested, adjusted(family, correction), strict=True):
+        result[index] = float(p)
+    return result

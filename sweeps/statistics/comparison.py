@@ -1,0 +1,107 @@
+"""The answer to "does it help, and is it less a matter of luck?", arm by arm, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sweeps.statistics.cells import Cell
+from sweeps.statistics.columns import Columns
+from sweeps.statistics.finding import Finding
+from sweeps.statistics.groups import Counts
+from sweeps.statistics.improvement import Mode
+from sweeps.statistics.many import Correction
+
+VarianceTest = Literal["brown_forsythe", "paired_brown_forsythe"]
+
+
+@dataclass(frozen=True)
+class Versus:
+    """What an arm and its baseline say about each other.
+
+    Attributes:
+        difference: Mean difference, by seed where seeds are shared.
+        ratio: Ratio of variances.
+        equality: Test of equal variances.
+        better: Probability of improvement.
+        healthy_ratio: The ratio without the seeds that collapsed in either arm, if any did.
+        smallest_ratio: What ratio could have been seen.
+        smallest_difference: What difference could have been seen.
+        paired: Whether the arms share seeds; if not, they are compared as independent samples.
+        p_difference, p_variances: p values corrected over the family.
+    """
+
+    difference: Finding
+    ratio: Finding
+    equality: Finding
+    better: Finding
+    healthy_ratio: Finding | None
+    smallest_ratio: Finding
+    smallest_difference: Finding | None
+    paired: bool
+    p_difference: float | None = None
+    p_variances: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One arm of one group.
+
+    Attributes:
+        group: Configuration that the group's arms share, by column.
+        settings: The factor and what goes with it, by column.
+        is_baseline: Whether this is the arm that the others are compared with.
+        counts: Replicates by how they ended.
+        location, spread, divergence: Mean, standard deviation and divergence rate of the arm.
+        collapsed: Finished replicates that are dead or lie beyond a gap below the healthy ones.
+        healthy_spread: Standard deviation without them, if there are any.
+        versus: The comparison with the baseline; None for the baseline, or where there is none.
+        obstacle: Why `versus` is None.
+    """
+
+    group: Mapping[str, Cell]
+    settings: Mapping[str, Cell]
+    is_baseline: bool
+    counts: Counts
+    location: Finding
+    spread: Finding
+    divergence: Finding
+    collapsed: int
+    healthy_spread: Finding | None
+    versus: Versus | None = None
+    obstacle: str = ""
+
+    @property
+    def label(self) -> str:
+        """The arm in a few words: the factor's value, then what goes with it."""
+        first, *others = self.settings.items()
+        parts = [f"{name.rpartition('.')[2]}={shown(value)}" for name, value in others if value is not None]
+        return ", ".join([shown(first[1]), *parts])
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """All arms of all groups, and how they were compared.
+
+    Attributes:
+        rows: One a group and arm, the baseline first in its group.
+        columns: What each column of the table was.
+        metric, mode, level, correction: As asked for.
+        family: Number of comparisons that the correction is over, for means and for variances separately.
+    """
+
+    rows: tuple[Comparison, ...]
+    columns: Columns
+    baseline: object
+    metric: str
+    mode: Mode
+    level: float
+    correction: Correction
+    variance_test: VarianceTest
+    family: tuple[int, int]
+
+
+def shown(value: Cell) -> str:
+    """A setting in a label; a missing one is `unset`."""
+    return "unset" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,15 @@
+"""What can go wrong when a table is asked a question it can not answer."""
+
+from sweeps.errors import SweepError
+
+
+class StatisticsError(SweepError, ValueError):
+    """Base of every error that `sweeps.statistics` raises on purpose."""
+
+
+class InvalidSample(StatisticsError):
+    """Numbers that are no sample: not finite, wrong shape, unequal lengths where pairs are needed."""
+
+
+class UnknownColumn(StatisticsError, LookupError):
+    """A column that the table does not have; the message lists those it has."""

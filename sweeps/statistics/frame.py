@@ -1,0 +1,123 @@
+"""Comparisons as a table.
+
+| column | meaning |
+|---|---|
+| the group's columns, the factor, the arm's columns | configuration, under its dotted names |
+| `arm`, `is_baseline` | the arm in words |
+| `n`, `n_collapsed` | units averaged, and those among them that are broken |
+| `n_diverged`, `n_failed`, `n_stopped`, `n_missing` | replicates that are in no average |
+| `divergence_rate`, `…_low`, `…_high` | Clopper–Pearson |
+| `mean`, `…_low`, `…_high` | Student t |
+| `sd`, `…_low`, `…_high`, `sd_healthy` | Bonett; without collapsed replicates |
+| `n_pairs` | seeds in both arms; 0: compared as independent samples |
+| `difference`, `…_low`, `…_high`, `effect`, `p_difference`, `p_difference_corrected` | arm minus baseline |
+| `better`, `…_low`, `…_high` | probability of improvement |
+| `variance_ratio`, `…_low`, `…_high`, `variance_ratio_healthy` | arm over baseline |
+| `p_variances`, `p_variances_corrected` | Brown–Forsythe |
+| `detectable_ratio`, `detectable_difference` | what 80 % of such experiments would have found |
+| `verdict`, `sentence` | in words |
+
+Numbers that do not exist are missing (`pandas.NA`), never NaN; the sentence says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from sweeps.statistics.comparison import Comparison, Comparisons, Versus, shown
+from sweeps.statistics.finding import Finding
+from sweeps.statistics.many import CORRECTION_NAMES
+from sweeps.statistics.verdict import sentence, verdict
+
+COUNTS = ("n", "n_diverged", "n_failed", "n_stopped", "n_missing", "n_collapsed", "n_pairs")
+NUMBERS = (
+    *(f"divergence_rate{end}" for end in ("", "_low", "_high")),
+    *(f"mean{end}" for end in ("", "_low", "_high")),
+    *(f"sd{end}" for end in ("", "_low", "_high", "_healthy")),
+    *(f"difference{end}" for end in ("", "_low", "_high")),
+    "effect",
+    "p_difference",
+    "p_difference_corrected",
+    *(f"better{end}" for end in ("", "_low", "_high")),
+    *(f"variance_ratio{end}" for end in ("", "_low", "_high", "_healthy")),
+    "p_variances",
+    "p_variances_corrected",
+    "detectable_ratio",
+    "detectable_difference",
+)
+
+
+def comparison_frame(answers: Comparisons) -> pd.DataFrame:
+    """A row a comparison; see the module's table of columns."""
+    settings = [*answers.columns.group, answers.columns.factor, *answers.columns.arm]
+    order = [*settings, "arm", "is_baseline", *COUNTS, *NUMBERS, "verdict", "sentence"]
+    frame = pd.DataFrame([_row(row, answers) for row in answers.rows], columns=order)
+    frame[settings] = frame[settings].convert_dtypes()
+    frame[list(COUNTS)] = frame[list(COUNTS)].astype("Int64")
+    frame[list(NUMBERS)] = frame[list(NUMBERS)].astype("Float64")
+    frame.attrs = _provenance(answers)
+    return frame
+
+
+def _provenance(answers: Comparisons) -> dict[Hashable | None, Any]:
+    kept: dict[Hashable | None, Any] = {}
+    kept |= {name: value for name, value in asdict(answers).items() if name != "rows"}
+    kept["correction"] = CORRECTION_NAMES[answers.correction]
+    kept["baseline"] = shown(answers.baseline)
+    return kept
+
+
+def _row(row: Comparison, answers: Comparisons) -> dict[str, object]:
+    healthy = row.spread if row.healthy_spread is None else row.healthy_spread
+    numbers: dict[str, object] = {
+        **row.group,
+        **row.settings,
+        "arm": row.label,
+        "is_baseline": row.is_baseline,
+        "n": row.location.n,
+        "n_diverged": row.counts.diverged,
+        "n_failed": row.counts.failed,
+        "n_stopped": row.counts.stopped,
+        "n_missing": row.counts.missing,
+        "n_collapsed": row.collapsed,
+        **_ends("divergence_rate", row.divergence),
+        **_ends("mean", row.location),
+        **_ends("sd", row.spread),
+        "sd_healthy": healthy.estimate,
+        "verdict": verdict(row, answers),
+        "sentence": sentence(row, answers),
+    }
+    return numbers | (_versus(row.versus) if row.versus else {})
+
+
+def _versus(versus: Versus) -> dict[str, object]:
+    healthy = versus.ratio if versus.healthy_ratio is None else versus.healthy_ratio
+    smallest = versus.smallest_difference
+    return {
+        "n_pairs": versus.difference.n if versus.paired else 0,
+        **_ends("difference", versus.difference),
+        "effect": versus.difference.effect,
+        "p_difference": versus.difference.p,
+        "p_difference_corrected": versus.p_difference,
+        **_ends("better", versus.better),
+        **_ends("variance_ratio", versus.ratio),
+        "variance_ratio_healthy": healthy.estimate,
+        "p_variances": versus.equality.p,
+        "p_variances_corrected": versus.p_variances,
+        "detectable_ratio": versus.smallest_ratio.estimate,
+        "detectable_difference": None if smallest is None else smallest.estimate,
+    }
+
+
+def _ends(name: str, finding: Finding) -> dict[str, float | None]:
+    """A finding's estimate and interval under three names."""
+    interval = finding.interval
+    return {
+        name: finding.estimate,
+        f"{name}_low": None if interval is None else interval.low,
+        f"{name}_high": None if interval is None else interval.high,
+    }
