@@ -23,6 +23,7 @@ from sweeps.seeds import Seeds
 from sweeps.trial_spec import Data, Initialisation, Model, Noise, Optimiser, Prune, Schedule, TrialSpec
 
 FORMAT = 1
+FROZEN = "frozen_defaults.json"
 CHOICES: dict[str, type[Choice]] = {
     "data": Data,
     "model": Model,
@@ -100,7 +101,7 @@ def frozen_defaults() -> Document:
     The file is only ever added to. Changing a default in the code leaves it here: the new value then differs
     from the frozen one and is part of the identity, as it must be.
     """
-    text = resources.files("sweeps").joinpath("frozen_defaults.json").read_text()
+    text = resources.files("sweeps").joinpath(FROZEN).read_text()
     defaults: Document = json.loads(text)
     return defaults
 

@@ -1,7 +1,7 @@
 """Optimisers and learning-rate schedules.
 
 An optimiser is a function from a spec's options to an `Optimiser`: one update of one parameter, elementwise, so
-that a stack of replicates is updated like a single one and zero padding stays zero. Penalties are not its business:
+that a stack of replicates is updated like a single one and zero padding stays zero. Penalties are not its concern:
 the training adds their gradient before (the paper's loss; only AdamW decays weights itself).
 
 A schedule is a function from the epochs done (a real number, so that warm-up is smooth) and the epochs in all to a

@@ -117,7 +117,7 @@ class Progress:
     def is_final(self, replicate: PlannedReplicate) -> bool:
         """Whether launching leaves this replicate alone."""
         state = self.states[replicate.replicate_id]
-        return state in Status and Status(state).is_final
+        return state in list(Status) and Status(state).is_final
 
     def to_train(self, trial: PlannedTrial) -> list[PlannedReplicate]:
         """Replicates of a trial that launching trains."""

@@ -135,8 +135,7 @@ def train(
     results = tuner.fit()
     complete = progress.ended.total() >= len(trials)
     if complete:
-        errors = {i: error for i, error in enumerate(results.errors)}
-        reconcile(trials, sweep, "; ".join(_first_line(error) for error in errors.values()))
+        reconcile(trials, sweep, "; ".join(map(_first_line, results.errors)))
     return complete
 
 

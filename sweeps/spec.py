@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt
-from pydantic import Field, PrivateAttr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, field_validator
 
 from sweeps import document as documents
 from sweeps.choice import Choice, Closed
@@ -19,7 +19,24 @@ from sweeps.trial_spec import TrialSpec
 
 NAME_PATTERN = r"^[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*$"
 STATISTICS = ("mean", "median", "sd", "ci_low", "ci_high")
-Seeds = Annotated[int, Ge(1)] | list[Annotated[int, Ge(0)]]
+
+
+def _check_seeds(given: Any) -> int | list[int]:
+    whole = all(isinstance(seed, int) and not isinstance(seed, bool) for seed in _as_list(given))
+    if whole and isinstance(given, int) and given >= 1:
+        return given
+    if whole and isinstance(given, list) and given and min(given) >= 0 and len(set(given)) == len(given):
+        return given
+    raise ValueError(
+        f"must be a number of seeds, 1 or more, or a list of different seeds, 0 or more; got {given!r}"
+    )
+
+
+def _as_list(given: Any) -> list[Any]:
+    return given if isinstance(given, list) else [given]
+
+
+Seeds = Annotated[int | list[int], BeforeValidator(_check_seeds)]
 
 
 class Design(Choice):
@@ -35,13 +52,6 @@ class Replicates(Closed):
     initialisation: Seeds = 5
     data_order: Seeds = 1
     split: Seeds = 1
-
-    @field_validator("initialisation", "data_order", "split")
-    @classmethod
-    def _distinct(cls, seeds: int | list[int]) -> int | list[int]:
-        if isinstance(seeds, list) and (not seeds or len(set(seeds)) < len(seeds)):
-            raise ValueError(f"seeds are a number of at least 1 or a list without repetition; got {seeds}")
-        return seeds
 
     def seeds(self, source: str) -> list[int]:
         """Seeds of one source of chance."""
@@ -110,6 +120,12 @@ class SweepSpec(Closed):
             )
         return name
 
+    def __eq__(self, other: object) -> bool:
+        """Two specs are equal when every field is, however much of it was written out."""
+        return isinstance(other, SweepSpec) and self.document(resolved=True) == other.document(resolved=True)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def document(self, *, resolved: bool = False) -> documents.Document:
         """The document as given; `resolved` has every field with its value."""
         if self._given is not None and not resolved:
@@ -163,7 +179,7 @@ def build_spec(plain: Any, *, source: str = "the spec") -> SweepSpec:
     except ValidationError as error:
         raise SpecError(explain(error, SweepSpec, plain)) from None
     spec._given = dict(plain)
-    if problems := list(_check_space(spec)):
+    if problems := list(dict.fromkeys(_check_space(spec))):
         raise SpecError(problems)
     return spec
 
@@ -176,7 +192,11 @@ def _check_space(spec: SweepSpec) -> Iterable[Problem]:
             except SpecError as error:
                 # Another dimension may be what makes this value valid (epochs and a pruning interval): the
                 # plan checks whole points, here only what is wrong about this path is reported.
-                yield from (Problem(f"space.{path}", str(p)) for p in error.problems if _concerns(p.path, path))
+                yield from (
+                    Problem(f"space.{path}", p.message if p.path == path else str(p))
+                    for p in error.problems
+                    if _concerns(p.path, path)
+                )
 
 
 def _concerns(problem: str, path: str) -> bool:

@@ -122,6 +122,8 @@ class Training(Closed):
     schedule: Schedule = Field(default_factory=lambda: Schedule.model_validate({}))
     l1: Annotated[float, Ge(0)] = 0.0
     l2: Annotated[float, Ge(0)] = 0.0
+    clip_norm: Annotated[float, Gt(0)] | None = None
+    label_smoothing: Annotated[float, Ge(0), Field(lt=1.0)] = 0.0
 
 
 class Measures(Closed):

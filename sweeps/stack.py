@@ -1,0 +1,178 @@
+"""Replicates as one stack: every tensor has a leading replicate dimension, and one batched computation does a step.
+
+Weights are (replicate, out, in). After pruning, ranks differ: a layer `NAME` kept as factors has `NAME.left`
+(replicate, out, K) and `NAME.right` (replicate, K, in) instead of `NAME.weight`, K the widest rank of the stack,
+the rest zero. Zero columns on the left with zero rows on the right are a fixed point of every update, so padding
+stays exactly zero. Replicates of one stack have the same structure: the same layers factored, the same masked.
+
+A replicate that diverged keeps its place, frozen at zero: taking it out would change the shapes of every batched
+product, and with them the last bits of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+Tensors: TypeAlias = dict[str, Tensor]
+
+RANK_MULTIPLE = 16
+"""Widths of padded factors are multiples of this: whole vector registers, and fewer different shapes."""
+
+
+@dataclass
+class Replica:
+    """One replicate's tensors, factors at their own rank.
+
+    Attributes:
+        values: Parameters by name.
+        slots: What the optimiser keeps, by slot and parameter.
+        masks: Of the masked parameters: false where a weight has been removed for good.
+        buffers: Running statistics by name.
+    """
+
+    values: Tensors
+    slots: dict[str, Tensors] = field(default_factory=dict)
+    masks: Tensors = field(default_factory=dict)
+    buffers: Tensors = field(default_factory=dict)
+
+    @property
+    def structure(self) -> tuple[str, ...]:
+        """What has to be equal for replicates to be stacked."""
+        return (*sorted(self.values), *sorted(f"{name}:masked" for name in self.masks))
+
+    def rank(self, layer: str) -> int | None:
+        """Width of a layer's factors; None when it is dense."""
+        left = self.values.get(f"{layer}.left")
+        return None if left is None else left.shape[-1]
+
+
+@dataclass
+class Stack:
+    """Replicates of one structure, stacked.
+
+    Attributes:
+        members: Which replicates, in the order of the leading dimension.
+        ranks: For each member, the ranks of the factored layers by name.
+        frozen: Places of the members that have diverged.
+    """
+
+    members: tuple[int, ...]
+    values: Tensors
+    slots: dict[str, Tensors]
+    masks: Tensors
+    buffers: Tensors
+    ranks: list[dict[str, int]]
+    frozen: set[int] = field(default_factory=set)
+
+    @classmethod
+    def join(cls, members: Sequence[int], replicas: Sequence[Replica]) -> Stack:
+        """Stack replicas of one structure, factors padded with zeros."""
+        first = replicas[0]
+        factored = [name.removesuffix(".left") for name in first.values if name.endswith(".left")]
+        return cls(
+            tuple(members),
+            _join([replica.values for replica in replicas]),
+            {slot: _join([replica.slots[slot] for replica in replicas]) for slot in first.slots},
+            _join([replica.masks for replica in replicas]),
+            _join([replica.buffers for replica in replicas]),
+            [{layer: replica.rank(layer) or 0 for layer in factored} for replica in replicas],
+        )
+
+    def take(self, place: int) -> Replica:
+        """The replicate at a place of the leading dimension, its own copy, without padding."""
+        ranks = self.ranks[place]
+
+        def own(tensors: Tensors) -> Tensors:
+            return {name: _cut(name, tensor[place], ranks).clone() for name, tensor in tensors.items()}
+
+        return Replica(
+            own(self.values),
+            {slot: own(tensors) for slot, tensors in self.slots.items()},
+            own(self.masks),
+            own(self.buffers),
+        )
+
+    def freeze(self, place: int) -> None:
+        """Set a diverged replicate to zero, for good."""
+        self.frozen.add(place)
+        for tensors in (self.values, *self.slots.values(), self.buffers):
+            for tensor in tensors.values():
+                tensor[place] = 0
+
+    def padding(self, name: str) -> Iterable[Tensor]:
+        """The parts of a parameter that are padding: zero, always."""
+        layer, _, side = name.rpartition(".")
+        for place, ranks in enumerate(self.ranks):
+            if layer in ranks and side in ("left", "right"):
+                tensor = self.values[name][place]
+                yield tensor[:, ranks[layer] :] if side == "left" else tensor[ranks[layer] :]
+
+
+def regroup(replicas: dict[int, Replica], frozen: set[int]) -> list[Stack]:
+    """Stacks by structure, in the order of their first member.
+
+    Args:
+        replicas: All replicates by number.
+        frozen: Those that have diverged: they go where most of the others are.
+    """
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for number, replica in replicas.items():
+        if number not in frozen:
+            groups.setdefault(replica.structure, []).append(number)
+    if not groups:
+        return []
+    largest = max(groups.values(), key=len)
+    pattern = replicas[largest[0]]
+    for number in sorted(frozen):
+        replicas[number] = _blank(pattern)
+        largest.append(number)
+    stacks = []
+    for members in sorted((sorted(group) for group in groups.values()), key=lambda group: group[0]):
+        stack = Stack.join(members, [replicas[number] for number in members])
+        for number in frozen & set(members):
+            stack.freeze(members.index(number))
+        stacks.append(stack)
+    return stacks
+
+
+def _blank(pattern: Replica) -> Replica:
+    def zeros(tensors: Tensors) -> Tensors:
+        return {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+
+    return Replica(
+        zeros(pattern.values),
+        {slot: zeros(tensors) for slot, tensors in pattern.slots.items()},
+        zeros(pattern.masks),
+        zeros(pattern.buffers),
+    )
+
+
+def _join(each: Sequence[Tensors]) -> Tensors:
+    return {name: _pad_and_stack(name, [tensors[name] for tensors in each]) for name in each[0]}
+
+
+def _pad_and_stack(name: str, tensors: Sequence[Tensor]) -> Tensor:
+    side = name.rpartition(".")[2]
+    if side not in ("left", "right"):
+        return torch.stack(list(tensors))
+    dimension = -1 if side == "left" else -2
+    widest = max(tensor.shape[dimension] for tensor in tensors)
+    width = -(-widest // RANK_MULTIPLE) * RANK_MULTIPLE if len(tensors) > 1 else widest
+    shape = list(tensors[0].shape)
+    shape[dimension] = width
+    stacked = tensors[0].new_zeros(len(tensors), *shape)
+    for place, tensor in enumerate(tensors):
+        stacked[place].narrow(dimension, 0, tensor.shape[dimension]).copy_(tensor)
+    return stacked
+
+
+def _cut(name: str, tensor: Tensor, ranks: dict[str, int]) -> Tensor:
+    layer, _, side = name.rpartition(".")
+    if layer not in ranks or side not in ("left", "right"):
+        return tensor
+    return tensor.narrow(-1 if side == "left" else -2, 0, ranks[layer])
