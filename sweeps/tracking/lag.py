@@ -1,0 +1,83 @@
+"""What the projection has not brought to MLflow yet, and where that stands while it runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+FILE = "projection.json"
+
+
+@dataclass(frozen=True)
+class Lag:
+    """What is in the records and not in MLflow.
+
+    Attributes:
+        replicates: Replicates with something that is not projected.
+        epochs: Epochs that are not projected.
+        reason: Why not, when the store is the cause.
+        refused: What the store will not take, each with its words; trying again does not help.
+    """
+
+    replicates: int = 0
+    epochs: int = 0
+    reason: str = ""
+    refused: tuple[str, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether MLflow tells everything that the records do."""
+        return self.replicates == 0 and not self.refused
+
+    def __str__(self) -> str:
+        if self.is_complete:
+            return "everything is in MLflow"
+        said = f"not in MLflow yet: {self.replicates} replicates, {self.epochs} epochs"
+        said += f" ({self.reason})" if self.reason else ""
+        return "\n".join([said, *(f"refused: {words}" for words in self.refused)])
+
+
+def read(sweep: Path) -> Lag | None:
+    """The lag as the projector last said it; None when the sweep was never projected."""
+    plain = _read(sweep)
+    if "replicates" not in plain:
+        return None
+    return Lag(plain["replicates"], plain["epochs"], plain["reason"], tuple(plain["refused"]))
+
+
+def write(sweep: Path, lag: Lag) -> None:
+    """Say the lag, for `read`."""
+    _write(sweep, {"id": identity(sweep), **asdict(lag)})
+
+
+def identity(sweep: Path) -> str:
+    """A name that tells this sweep from another of the same name in another storage; made when first asked for."""
+    known = _read(sweep).get("id")
+    if isinstance(known, str):
+        return known
+    made = uuid.uuid4().hex
+    _write(sweep, {**_read(sweep), "id": made})
+    return made
+
+
+def _read(sweep: Path) -> dict[str, Any]:
+    try:
+        plain = json.loads((sweep / FILE).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return plain if isinstance(plain, dict) else {}
+
+
+def _write(sweep: Path, plain: dict[str, Any]) -> None:
+    temporary = sweep / f".{FILE}.{os.getpid()}"
+    temporary.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(sweep / FILE)
+
+
+def unreachable(lag: Lag, reason: str) -> Lag:
+    """The same lag, with its cause."""
+    return replace(lag, reason=reason)

@@ -1,0 +1,152 @@
+"""Passes over a sweep's folder that bring MLflow up to it, whatever fails in between.
+
+The files are the only input and hold everything, so nothing is queued: a pass that fails is made again. After a
+failure the runs concerned are looked up anew, because the request that failed may have been carried out.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from sweeps.tracking import lag as lags
+from sweeps.tracking import source
+from sweeps.tracking.client import Client, Refused, Unavailable
+from sweeps.tracking.lag import Lag
+from sweeps.tracking.sweep_run import SweepRun
+from sweeps.tracking.tree import Tree, open_tree
+from sweeps.tracking.trial_run import TrialRun
+
+log = logging.getLogger(__name__)
+
+
+class Projection:
+    """One sweep's way to one MLflow store.
+
+    Args:
+        sweep: The sweep's folder; its name is the sweep's.
+        connect: Opens the store; called again after a failure.
+        artifacts: Folder for artifacts; None leaves it to the server.
+    """
+
+    def __init__(self, sweep: Path, connect: Callable[[], Client], artifacts: Path | None) -> None:
+        self.folder = sweep
+        self._connect = connect
+        self._artifacts = artifacts
+        self._tree: Tree | None = None
+        self._sweep_run = SweepRun(sweep)
+        self._trials: dict[str, TrialRun] = {}
+        self._plan = source.read_plan(sweep)
+        self._plan_seen: source.Signature | None = None
+        self._refused: dict[str, tuple[source.Signature | None, str]] = {}
+
+    def run_once(self, *, until: Callable[[], bool] = lambda: False) -> Lag:
+        """Make one pass.
+
+        Args:
+            until: Asked between trials; True ends the pass early.
+
+        Returns:
+            What is still to be projected, with the reason if the store is the cause.
+        """
+        reason = ""
+        try:
+            tree = self._open()
+            self._pass(tree, until)
+        except Unavailable as error:
+            self._tree = None
+            reason = str(error)
+        except Refused as error:  # the experiment or the sweep's run: deleted meanwhile, or not ours to write
+            self.forget()
+            reason = str(error)
+        return self._lag(reason)
+
+    def forget(self) -> None:
+        """Look everything up again: what was known of the store is not true any more."""
+        self._tree, self._sweep_run = None, SweepRun(self.folder)
+        for trial in self._trials.values():
+            trial.forget()
+
+    def _open(self) -> Tree:
+        if self._tree is None:
+            owner = lags.identity(self.folder)
+            self._tree = open_tree(self._connect(), self.folder.name, owner, self._artifacts)
+        found = source.signature(self.folder / source.PLAN)
+        if found != self._plan_seen:
+            self._plan, self._plan_seen = source.read_plan(self.folder), found
+        self._tree = replace(self._tree, root=self._sweep_run.project(self._tree, self._plan))
+        return self._tree
+
+    def _pass(self, tree: Tree, until: Callable[[], bool]) -> None:
+        for trial in self._begun():
+            if until():
+                return
+            news = trial.news()
+            known = self._refused.get(trial.identity)
+            if not news or (known and known[0] == source.signature(trial.folder)):
+                continue
+            try:
+                trial.project(tree, self._plan, news)
+                self._refused.pop(trial.identity, None)
+            except Unavailable:
+                trial.forget()
+                if not tree.client.answers():
+                    raise
+                log.warning("trial %s failed, the server answers; trying it again later", trial.identity)
+            except Refused as error:
+                self._take_refusal(tree, trial, error)
+
+    def _take_refusal(self, tree: Tree, trial: TrialRun, error: Refused) -> None:
+        """Try a refused trial once more from the beginning: its run may have been deleted by somebody."""
+        trial.forget()
+        found = tree.client.experiment(tree.sweep)
+        if found is None or found.experiment_id != tree.experiment or found.lifecycle_stage == "deleted":
+            raise error
+        try:
+            trial.project(tree, self._plan, trial.news())
+        except Refused as again:
+            trial.forget()
+            said = f"trial {trial.identity}: {again}"
+            self._refused[trial.identity] = (source.signature(trial.folder), said)
+            log.warning("%s", said)
+
+    def _begun(self) -> list[TrialRun]:
+        for folder in source.trials(self.folder):
+            self._trials.setdefault(folder.name, TrialRun(folder))
+        return list(self._trials.values())
+
+    def _lag(self, reason: str) -> Lag:
+        refused = tuple(said for _, said in self._refused.values())
+        pending = (replicate.pending() for trial in self._begun() for replicate in trial.news())
+        behind = [epochs for epochs in pending if epochs is not None]
+        return Lag(len(behind), sum(behind), reason, refused)
+
+    def close(self, *, interrupted: bool) -> None:
+        """Say that nobody works on the sweep any more.
+
+        Args:
+            interrupted: The sweep's driver has ended: what has no record was cut short.
+
+        Raises:
+            Unavailable: The store does not answer.
+        """
+        tree = self._open()
+        now = int(time.time() * 1000)
+        if interrupted:
+            for trial in self._trials.values():
+                trial.interrupt(tree, now)
+        statuses = self._statuses()
+        counts = Counter(statuses.values())
+        if all(self._plan.is_final(trial, statuses) for trial in self._plan.trials):
+            self._sweep_run.set_state(tree, "FINISHED", "finished", counts)
+        elif interrupted:
+            self._sweep_run.set_state(tree, "KILLED", "interrupted", counts)
+
+    def _statuses(self) -> dict[str, str]:
+        replicates = (r for trial in self._trials.values() for r in trial.replicates.values())
+        records = ((r.identity, source.read_record(r.folder)) for r in replicates)
+        return {name: str(record["status"]) for name, record in records if record}

@@ -1,0 +1,62 @@
+"""The projector: a process of its own, so that neither training nor the driver's event loop waits for MLflow.
+
+`python -m sweeps.tracking.projector STORAGE NAME --follow` follows a sweep until its standard input ends (it has
+ended, or its driver has died); then it makes a last pass and says how things stand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import select
+import sys
+from pathlib import Path
+
+from sweeps.errors import SweepNotFound, TrackingError
+from sweeps.tracking.client import without_password
+from sweeps.tracking.session import LINGER_SECONDS, project
+from sweeps.tracking.store import store_uri
+
+log = logging.getLogger("sweeps.tracking")
+
+
+def _input_ended(seconds: float) -> bool:
+    """Wait for the end of standard input, at most some seconds."""
+    readable, _, _ = select.select([sys.stdin], [], [], seconds)
+    return bool(readable) and not os.read(sys.stdin.fileno(), 4096)
+
+
+def main() -> int:
+    """Entry point of the process."""
+    parser = argparse.ArgumentParser(prog="sweeps.tracking.projector", description=__doc__)
+    parser.add_argument("storage", type=Path)
+    parser.add_argument("sweep")
+    parser.add_argument("--uri", help="store to write to; by default MLFLOW_TRACKING_URI, else the storage's own")
+    parser.add_argument("--follow", action="store_true", help="go on until standard input ends")
+    parser.add_argument("--rebuild", action="store_true", help="retire what the store holds and project anew")
+    parser.add_argument("--linger", type=float, default=LINGER_SECONDS, help="seconds to try after the end")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    os.nice(10)
+    shown = without_password(store_uri(given.storage, given.uri))
+    log.info("projecting %s of %s to %s", given.sweep, given.storage, shown)
+    try:
+        lag = project(
+            given.storage,
+            given.sweep,
+            given.uri,
+            follow=given.follow,
+            rebuild=given.rebuild,
+            wait=_input_ended,
+            linger=given.linger,
+        )
+    except (TrackingError, SweepNotFound) as error:
+        log.error("%s", error)
+        return 2
+    log.info("%s", lag)
+    return 0 if lag.is_complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

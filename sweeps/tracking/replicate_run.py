@@ -1,0 +1,270 @@
+"""One replicate's run: its epochs as they come, and when the record is there its final numbers and files."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.tracking import source
+from sweeps.tracking.client import Point
+from sweeps.tracking.parameters import as_parameters, as_tags, configuration
+from sweeps.tracking.summary import numbers
+from sweeps.tracking.tree import ENDED, PARENT, Tree, origin_tags
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+FILES = ("spectra.npz",)
+_NOT_METRICS = frozenset({"epoch", "time"})
+Logged = Mapping[str, Mapping[int, float]]
+
+
+@dataclass
+class ReplicateRun:
+    """What was projected of one replicate.
+
+    Attributes:
+        folder: Its record folder, named by its identity.
+        run: Id of its run, once known.
+        recorded: Signature of the record that was projected; None while there is none.
+        status: Of that record.
+    """
+
+    folder: Path
+    run: str | None = None
+    recorded: source.Signature | None = None
+    status: str | None = None
+    tail: source.Tail = field(init=False)
+    _seen: source.Signature | None = None
+    _names: set[str] = field(default_factory=set)
+    _state: str = ""
+
+    def __post_init__(self) -> None:
+        self.tail = source.Tail(self.folder / source.HISTORY)
+
+    @property
+    def identity(self) -> str:
+        """Name of the replicate."""
+        return self.folder.name
+
+    def has_news(self) -> bool:
+        """Whether the folder holds something that was not projected."""
+        if self.recorded is not None and source.signature(self.folder) == self._seen:
+            return False
+        return self.tail.has_grown() or source.signature(self.folder / source.RECORD) != self.recorded
+
+    def pending(self) -> int | None:
+        """Epochs that are not projected; None when nothing is missing, not even the record."""
+        epochs = len(self.tail.rows())
+        signature = source.signature(self.folder / source.RECORD)
+        is_behind = epochs or (signature != self.recorded and source.read_record(self.folder) is not None)
+        return epochs if is_behind else None
+
+    def forget(self) -> None:
+        """Look the run up again before the next write, and compare what it holds with the files."""
+        self.run, self.recorded, self._seen, self._state = None, None, None, ""
+        self.tail = source.Tail(self.folder / source.HISTORY)
+
+    def settle(self) -> None:
+        """Take the folder as projected: the trial's run says so."""
+        self.recorded = source.signature(self.folder / source.RECORD)
+        self._seen = source.signature(self.folder)
+        if self.recorded:
+            rows = self.tail.rows()
+            self.tail.take(rows[-1]["epoch"] if rows else 0)
+
+    def project(self, tree: Tree, parent: str, planned: Mapping[str, Any], found: Run | None) -> bool:
+        """Bring the run up to the folder; returns whether a record was projected.
+
+        Args:
+            tree: Where to.
+            parent: Run of the trial.
+            planned: The trial's entry of the plan.
+            found: The replicate's run, when one was found and is not known yet.
+        """
+        seen, signature = source.signature(self.folder), source.signature(self.folder / source.RECORD)
+        record = source.read_record(self.folder)
+        rows = self.tail.rows()
+        if not rows and record is None:
+            return False
+        digest = _digest(self.folder) if record else None
+        if found is not None and self.run is None and self._is_done(found, digest):
+            self.run, self._state = found.info.run_id, found.info.status
+            if found.data.tags.get(PARENT) != parent:
+                tree.client.log(found.info.run_id, tags={PARENT: parent})
+        else:
+            logged = self._open(tree, parent, planned, rows, record, found)
+            self._write(tree, rows, record, logged, digest)
+        self.tail.take(rows[-1]["epoch"] if rows else self.tail.epoch)
+        self.recorded, self._seen = (signature, seen) if record else (None, None)
+        self.status = record["status"] if record else None
+        return record is not None
+
+    @staticmethod
+    def _is_done(found: Run, digest: str | None) -> bool:
+        return digest is not None and found.data.tags.get("record") == digest and found.info.status in ENDED
+
+    def _open(
+        self,
+        tree: Tree,
+        parent: str,
+        planned: Mapping[str, Any],
+        rows: Sequence[source.Row],
+        record: source.Row | None,
+        found: Run | None,
+    ) -> Logged:
+        """Make sure of a running run; returns what is logged in one that was found."""
+        if self.run is not None:
+            self._reopen(tree)
+            return {}
+        if found is None:
+            self._create(tree, parent, planned, rows, record)
+            return {}
+        self.run, self._state = found.info.run_id, found.info.status
+        self._reopen(tree)
+        parameters, tags = self._parameters(planned, record)
+        missing = {key: text for key, text in parameters.items() if key not in found.data.params}
+        tree.client.log(self.run, parameters=missing, tags={**tags, PARENT: parent})
+        return {name: tree.client.history(self.run, name) for name in found.data.metrics}
+
+    def _create(
+        self,
+        tree: Tree,
+        parent: str,
+        planned: Mapping[str, Any],
+        rows: Sequence[source.Row],
+        record: source.Row | None,
+    ) -> None:
+        parameters, tags = self._parameters(planned, record)
+        tags |= as_tags(
+            {
+                "trial": planned["trial_id"],
+                "role": planned.get("role"),
+                "twin": planned.get("twin"),
+            }
+        )
+        start = record["started"] if record else rows[0]["time"]
+        seeds = self._seeds(planned, record)
+        name = f"seed {'/'.join(str(seed) for seed in seeds.values())}" if seeds else self.identity
+        self.run = tree.create("replicate", self.identity, name, start, parent, tags)
+        self._state = "RUNNING"
+        tree.client.log(self.run, parameters=parameters)
+
+    def _reopen(self, tree: Tree) -> None:
+        """A run that ended (stopped, failed, interrupted) goes on."""
+        if self.run is not None and self._state in ENDED:
+            tree.client.set_state(self.run, "RUNNING")
+            tree.client.log(self.run, tags={"status": "running"})
+            self._state = "RUNNING"
+
+    def _parameters(
+        self, planned: Mapping[str, Any], record: source.Row | None
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        known = record or planned
+        seeds = {f"seeds.{name}": seed for name, seed in self._seeds(planned, record).items()}
+        return as_parameters(configuration(known.get("config", {}), known.get("role")) | seeds)
+
+    def _seeds(self, planned: Mapping[str, Any], record: source.Row | None) -> dict[str, int]:
+        if record:
+            return dict(record.get("seeds", {}))
+        own = (r for r in planned.get("replicates", ()) if r["replicate_id"] == self.identity)
+        return next((dict(replicate["seeds"]) for replicate in own), {})
+
+    def _write(
+        self,
+        tree: Tree,
+        rows: Sequence[source.Row],
+        record: source.Row | None,
+        logged: Logged,
+        digest: str | None,
+    ) -> None:
+        assert self.run is not None  # noqa: S101 - `_open` has just made sure
+        points = [point for row in rows for point in _points(row)]
+        self._names |= {point.name for point in points}
+        if record:
+            points += self._final_points(record)
+        differing = sorted({p.step for p in points if _differs(p, logged)})
+        tags = {"differing_epochs": ", ".join(map(str, differing))} if differing else {}
+        if record:
+            tags |= _record_tags(record, digest)
+        new = [point for point in points if point.step not in logged.get(point.name, {})]
+        tree.client.log(self.run, points=new, tags=tags)
+        if record:
+            files = [self.folder / name for name in FILES if (self.folder / name).exists()]
+            tree.client.upload(self.run, files, texts(record))
+            self._state = "FAILED" if record["status"] == "failed" else "FINISHED"
+            tree.client.set_state(self.run, self._state, record["ended"])
+
+    def interrupt(self, tree: Tree, time: int) -> None:
+        """Say of a run that was cut short that nobody works on it any more."""
+        if self.run is not None and self._state == "RUNNING":
+            tree.client.log(self.run, tags={"status": "interrupted"})
+            tree.client.set_state(self.run, "KILLED", time)
+            self._state = "KILLED"
+
+    def _final_points(self, record: source.Row) -> list[Point]:
+        """Numbers that only the record has; those of the last epoch are in the history."""
+        values = numbers(record) | {"wall_seconds": float(record["wall_seconds"])}
+        return [
+            Point(name, value, record["ended"], record["epochs"])
+            for name, value in sorted(values.items())
+            if name not in self._names
+        ]
+
+
+def _points(row: source.Row) -> list[Point]:
+    return [
+        Point(name, math.nan if value is None else float(value), row["time"], row["epoch"])
+        for name, value in row.items()
+        if name not in _NOT_METRICS and (value is None or isinstance(value, int | float))
+    ]
+
+
+def _differs(point: Point, logged: Logged) -> bool:
+    """Whether another value is logged for that epoch: it was trained again and came out otherwise."""
+    known = logged.get(point.name, {}).get(point.step)
+    return known is not None and known != point.value and not (math.isnan(known) and math.isnan(point.value))
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256((folder / source.RECORD).read_bytes()).hexdigest()
+
+
+def _record_tags(record: source.Row, digest: str | None) -> dict[str, str]:
+    tags = as_tags(
+        {
+            "status": record["status"],
+            "reason": record.get("reason") or None,
+            "epochs": record["epochs"],
+            "record": digest,
+            "format": record.get("format"),
+            "retrained_epochs_differing": record.get("retrained_epochs_differing"),
+        }
+    )
+    return tags | origin_tags(record)
+
+
+def texts(record: source.Row) -> dict[str, str]:
+    """Text artifacts of a record: the layers as a table that MLflow shows, the traceback of a failure."""
+    made: dict[str, str] = {}
+    if record.get("layers"):
+        made["layers.csv"] = table(record["layers"])
+    if record.get("traceback"):
+        made["traceback.txt"] = record["traceback"]
+    return made
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV, columns in the order in which they first appear."""
+    text = io.StringIO()
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

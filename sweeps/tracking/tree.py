@@ -1,0 +1,136 @@
+"""The tree in MLflow: one experiment a sweep; sweep run > trial runs > replicate runs, each found by its identity.
+
+MLflow makes a second run when a create is sent twice, so a run is looked for before it is made, and doubles that
+another writer or a lost answer left behind are deleted. Which one stays is the same for every writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from sweeps.errors import TrackingError
+from sweeps.tracking.client import Client, Refused, without_password
+from sweeps.tracking.parameters import as_tags
+
+if TYPE_CHECKING:
+    from mlflow.entities import Experiment, Run
+
+PARENT = "mlflow.parentRunId"
+OWNER = "sweep_id"
+ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
+
+class Found(NamedTuple):
+    """Runs by identity, and how many doubles of them were deleted."""
+
+    runs: dict[str, Run]
+    doubles: int
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A sweep's experiment, and how runs are found and made in it.
+
+    Attributes:
+        client: The writer.
+        sweep: Name of the sweep.
+        experiment: Id of its experiment.
+        root: Run of the sweep itself, once known.
+    """
+
+    client: Client
+    sweep: str
+    experiment: str
+    root: str | None = None
+
+    def found(self, condition: str) -> Found:
+        """Runs that meet a condition by identity; doubles are deleted, the same ones by every writer."""
+        kept: dict[str, Run] = {}
+        doubles = 0
+        runs = self.client.runs(self.experiment, condition)
+        for run in sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id)):
+            identity = run.data.tags.get("identity", "")
+            if identity in kept:
+                self.client.delete_run(run.info.run_id)
+                doubles += 1
+            else:
+                kept[identity] = run
+        return Found(kept, doubles)
+
+    def create(
+        self, level: str, identity: str, name: str, start: int, parent: str | None, tags: Mapping[str, str]
+    ) -> str:
+        """Make a run and return its id; the caller has looked for it."""
+        own = {"level": level, "identity": identity, "sweep": self.sweep, "status": "running"}
+        own |= {PARENT: parent} if parent else {}
+        own["mlflow.source.name"] = "sweeps"
+        return self.client.create_run(self.experiment, name, start, {**own, **tags})
+
+
+def open_tree(client: Client, sweep: str, owner: str, artifacts: Path | None) -> Tree:
+    """Find or make the experiment of a sweep.
+
+    Args:
+        client: The writer.
+        sweep: Name of the sweep, and of the experiment.
+        owner: Tells this sweep from one of the same name in another storage.
+        artifacts: Folder of the artifacts; None leaves it to the server.
+
+    Raises:
+        TrackingError: The experiment belongs to a sweep of the same name in another storage.
+    """
+    found = client.experiment(sweep)
+    if found is None:
+        location = (artifacts / sweep).as_uri() if artifacts else None
+        try:
+            made = client.create_experiment(sweep, location, {**_EXPERIMENT_TAGS, OWNER: owner})
+        except Refused:
+            found = client.experiment(sweep)  # another process made it meanwhile
+            if found is None:
+                raise
+        else:
+            return Tree(client, sweep, made)
+    require_owner(client.uri, found, owner)
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return Tree(client, sweep, str(found.experiment_id))
+
+
+def require_owner(uri: str, experiment: Experiment, owner: str) -> None:
+    """Refuse an experiment that another sweep of the same name has made.
+
+    Raises:
+        TrackingError: It was.
+    """
+    if experiment.tags.get(OWNER) != owner:
+        raise TrackingError(
+            f"the MLflow experiment {experiment.name!r} at {without_password(uri)} belongs to another sweep of "
+            "that name (in another storage, or not made by this project); give this sweep another name, "
+            "or rename or delete that experiment in MLflow"
+        )
+
+
+def origin_tags(record: Mapping[str, object]) -> dict[str, str]:
+    """Where a replicate comes from: host, device, versions, commit, data."""
+    environment = record.get("environment")
+    known: Mapping[str, object] = environment if isinstance(environment, Mapping) else {}
+    versions = known.get("versions")
+    return as_tags(
+        {
+            "host": known.get("host"),
+            "device": known.get("device"),
+            "git_commit": known.get("commit"),
+            "mlflow.source.git.commit": known.get("commit"),
+            "dirty": known.get("dirty"),
+            "versions": _listed(versions) if isinstance(versions, Mapping) else None,
+            "fingerprint": record.get("fingerprint"),
+        }
+    )
+
+
+def _listed(versions: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()) if version)

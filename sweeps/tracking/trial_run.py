@@ -1,0 +1,177 @@
+"""One trial's run: its configuration, and the statistics over its replicates each time one of them has ended."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.tracking import source
+from sweeps.tracking.client import Point
+from sweeps.tracking.parameters import as_parameters, as_tags, configuration
+from sweeps.tracking.replicate_run import ReplicateRun
+from sweeps.tracking.summary import summarise
+from sweeps.tracking.tree import ENDED, PARENT, Tree, origin_tags
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+_WORST_FIRST = ("failed", "diverged", "stopped", "finished")
+
+
+@dataclass
+class TrialRun:
+    """What was projected of one trial.
+
+    Attributes:
+        folder: The trial's folder, named by its identity.
+        run: Id of its run, once known.
+        replicates: Those that have begun, by identity.
+    """
+
+    folder: Path
+    run: str | None = None
+    replicates: dict[str, ReplicateRun] = field(default_factory=dict)
+    _found: dict[str, Run] = field(default_factory=dict)
+    _is_known: bool = False
+    _state: str = ""
+    _summarised: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Name of the trial."""
+        return self.folder.name
+
+    def news(self) -> list[ReplicateRun]:
+        """Replicates with something that was not projected."""
+        for folder in source.replicates(self.folder):
+            self.replicates.setdefault(folder.name, ReplicateRun(folder))
+        return [replicate for replicate in self.replicates.values() if replicate.has_news()]
+
+    def forget(self) -> None:
+        """Look everything up again before the next write."""
+        self.run, self._is_known, self._found, self._state, self._summarised = None, False, {}, "", ""
+        for replicate in self.replicates.values():
+            replicate.forget()
+
+    def project(self, tree: Tree, plan: source.Plan, news: Sequence[ReplicateRun]) -> None:
+        """Bring the trial's run and those of its replicates up to their folders."""
+        planned = self._planned(plan)
+        records = self._records()
+        digest = _digest_of(records)
+        if not self._is_known and self._look_up(tree, digest):
+            return
+        if self.run is None:
+            self._create(tree, planned, plan, records, news)
+            if self.run is None:
+                return
+        self._reopen(tree, plan, records)
+        changed = [
+            replicate.project(tree, self.run, planned, self._found.pop(replicate.identity, None))
+            for replicate in news
+        ]
+        if any(changed) or digest != self._summarised:
+            self._summarise(tree, plan)
+
+    def _look_up(self, tree: Tree, digest: str) -> bool:
+        """Find the runs; returns whether they tell all that the folder holds already."""
+        found = tree.found(f"tags.level = 'trial' and tags.identity = '{self.identity}'")
+        own = found.runs.get(self.identity)
+        if own is not None:
+            self.run, self._state = own.info.run_id, own.info.status
+            self._summarised = own.data.tags.get("records", "")
+            if own.data.tags.get(PARENT) != tree.root:
+                tree.client.log(own.info.run_id, tags={PARENT: str(tree.root)})
+            is_told = self._state in ENDED and digest == self._summarised and self._all_recorded()
+            if is_told and not found.doubles:
+                for replicate in self.replicates.values():
+                    replicate.settle()
+                return True
+        self._found = tree.found(f"tags.level = 'replicate' and tags.trial = '{self.identity}'").runs
+        self._is_known = True
+        return False
+
+    def _all_recorded(self) -> bool:
+        return all((r.folder / source.RECORD).exists() for r in self.replicates.values())
+
+    def _planned(self, plan: source.Plan) -> Mapping[str, Any]:
+        known = plan.trials.get(self.identity) or source.read_trial(self.folder)
+        return known or {"trial_id": self.identity}
+
+    def _records(self) -> list[source.Row]:
+        found = (source.read_record(replicate.folder) for replicate in self.replicates.values())
+        return [record for record in found if record is not None]
+
+    def _create(
+        self,
+        tree: Tree,
+        planned: Mapping[str, Any],
+        plan: source.Plan,
+        records: Sequence[source.Row],
+        news: Sequence[ReplicateRun],
+    ) -> None:
+        first: Mapping[str, Any] = records[0] if records else planned
+        starts = [record["started"] for record in records]
+        starts += [row["time"] for replicate in news for row in replicate.tail.rows()[:1]]
+        if not starts:
+            return
+        role = first.get("role")
+        parameters, tags = as_parameters(configuration(first.get("config", {}), role))
+        tags |= as_tags({"role": role, "twin": first.get("twin"), "trial": self.identity})
+        name = f"{self.identity} (twin)" if role == "twin" else self.identity
+        self.run = tree.create("trial", self.identity, name, min(starts), tree.root, tags)
+        self._state = "RUNNING"
+        tree.client.log(self.run, parameters=parameters)
+
+    def _reopen(self, tree: Tree, plan: source.Plan, records: Sequence[source.Row]) -> None:
+        """A trial that had ended and gets more replicates, or whose replicates go on, runs again."""
+        statuses = {str(record["replicate_id"]): str(record["status"]) for record in records}
+        if self.run is not None and self._state in ENDED and not self._is_final(plan, statuses):
+            tree.client.set_state(self.run, "RUNNING")
+            tree.client.log(self.run, tags={"status": "running"})
+            self._state = "RUNNING"
+
+    def _is_final(self, plan: source.Plan, statuses: Mapping[str, str]) -> bool:
+        return plan.is_final(self.identity, statuses) and set(self.replicates) <= set(statuses)
+
+    def _summarise(self, tree: Tree, plan: source.Plan) -> None:
+        """Log the statistics under the number of replicates that have ended for good."""
+        assert self.run is not None  # noqa: S101 - `project` has just made sure
+        records = self._records()
+        if not records:
+            return
+        statuses = {str(record["replicate_id"]): str(record["status"]) for record in records}
+        final = self._is_final(plan, statuses)
+        status = next(s for s in _WORST_FIRST if s in statuses.values()) if final else "running"
+        ended = max(record["ended"] for record in records)
+        summary = summarise(records, plan.metric)
+        summary["wall_seconds.sum"] = sum(float(record["wall_seconds"]) for record in records)
+        step = sum(1 for s in statuses.values() if s != "failed")
+        digest = _digest_of(records)
+        tags = {"status": status, "records": digest} | origin_tags(records[0])
+        if final and self._state in ENDED:
+            tree.client.set_state(self.run, "RUNNING")
+        points = [Point(name, value, ended, step) for name, value in summary.items()]
+        tree.client.log(self.run, points=points, tags=tags)
+        self._state = "RUNNING"
+        if final:
+            self._state = "FAILED" if status == "failed" else "FINISHED"
+            tree.client.set_state(self.run, self._state, ended)
+        self._summarised = digest
+
+    def interrupt(self, tree: Tree, time: int) -> None:
+        """Say of runs that were cut short that nobody works on them any more."""
+        for replicate in self.replicates.values():
+            replicate.interrupt(tree, time)
+        if self.run is not None and self._state == "RUNNING":
+            tree.client.log(self.run, tags={"status": "interrupted"})
+            tree.client.set_state(self.run, "KILLED", time)
+            self._state = "KILLED"
+
+
+def _digest_of(records: Sequence[source.Row]) -> str:
+    """What changes when any record of a trial does."""
+    names = sorted(f"{r['replicate_id']} {r['status']} {r['ended']}" for r in records)
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
