@@ -1,4 +1,4 @@
-"""Replicates as one stack: every tensor has a leading replicate dimension, and one batched computation does a step.
+"""Replicates as one stack: tensors have a leading replicate dimension, and one batched computation does a step.
 
 Weights are (replicate, out, in). After pruning, ranks differ: a layer `NAME` kept as factors has `NAME.left`
 (replicate, out, K) and `NAME.right` (replicate, K, in) instead of `NAME.weight`, K the widest rank of the stack,
@@ -49,6 +49,20 @@ class Replica:
         """Width of a layer's factors; None when it is dense."""
         left = self.values.get(f"{layer}.left")
         return None if left is None else left.shape[-1]
+
+    @property
+    def parameters(self) -> int:
+        """Parameters left, biases included: all entries but the masked ones."""
+        return sum(self._entries(name) for name in self.values)
+
+    def layer_parameters(self, layer: str) -> int:
+        """Parameters left of a layer's matrix, its bias apart."""
+        return sum(self._entries(f"{layer}.{part}") for part in ("weight", "left", "right"))
+
+    def _entries(self, name: str) -> int:
+        if name in self.masks:
+            return int(self.masks[name].sum())
+        return self.values[name].numel() if name in self.values else 0
 
 
 @dataclass
@@ -104,6 +118,11 @@ class Stack:
             for tensor in tensors.values():
                 tensor[place] = 0
 
+    def parameters(self, place: int) -> int:
+        """Parameters that a member has, biases included: neither masked entries nor padding."""
+        total = sum(_cut(name, value[place], self.ranks[place]).numel() for name, value in self.values.items())
+        return total - sum(int((~mask[place]).sum()) for mask in self.masks.values())
+
     def padding(self, name: str) -> Iterable[Tensor]:
         """The parts of a parameter that are padding: zero, always."""
         layer, _, side = name.rpartition(".")
@@ -113,29 +132,27 @@ class Stack:
                 yield tensor[:, ranks[layer] :] if side == "left" else tensor[ranks[layer] :]
 
 
-def regroup(replicas: dict[int, Replica], frozen: set[int]) -> list[Stack]:
+def regroup(replicas: dict[int, Replica], frozen: set[int], *, together: bool = True) -> list[Stack]:
     """Stacks by structure, in the order of their first member.
 
     Args:
         replicas: All replicates by number.
-        frozen: Those that have diverged: they go where most of the others are.
+        frozen: Those that have diverged: they stand where most of the others are, at zero.
+        together: Whether to stack at all; if not, each is a stack of one and frozen ones are left out.
     """
-    groups: dict[tuple[str, ...], list[int]] = {}
+    groups: dict[object, list[int]] = {}
     for number, replica in replicas.items():
         if number not in frozen:
-            groups.setdefault(replica.structure, []).append(number)
-    if not groups:
-        return []
-    largest = max(groups.values(), key=len)
-    pattern = replicas[largest[0]]
-    for number in sorted(frozen):
-        replicas[number] = _blank(pattern)
-        largest.append(number)
+            groups.setdefault(replica.structure if together else number, []).append(number)
+    if groups and together:
+        largest = max(groups.values(), key=len)
+        blank = _blank(replicas[largest[0]])
+        replicas = replicas | dict.fromkeys(frozen, blank)
+        largest.extend(frozen)
     stacks = []
-    for members in sorted((sorted(group) for group in groups.values()), key=lambda group: group[0]):
+    for members in sorted(sorted(group) for group in groups.values()):
         stack = Stack.join(members, [replicas[number] for number in members])
-        for number in frozen & set(members):
-            stack.freeze(members.index(number))
+        stack.frozen = {place for place, number in enumerate(members) if number in frozen}
         stacks.append(stack)
     return stacks
 

@@ -1,8 +1,8 @@
 """What an optimiser remembers, carried through a change of a layer's form.
 
 With W = W₂ W₁ the gradients of the factors are G W₁ᵀ and W₂ᵀ G, so a mean of gradients M becomes M W₁ᵀ and W₂ᵀ M,
-exactly. When factors W₂ W₁ become smaller ones W₂′ = W₂ B and W₁′ = A W₁, the same gives M₂ Aᵀ and Bᵀ M₁. A mean of
-squares is carried with the squares of these matrices, as if the entries of the gradient were independent.
+exactly. When factors W₂ W₁ become smaller ones W₂′ = W₂ B and W₁′ = A W₁, the same gives M₂ Aᵀ and Bᵀ M₁. A mean
+of squares is carried with the squares of these matrices, as if the entries of the gradient were independent.
 """
 
 from __future__ import annotations

@@ -11,16 +11,15 @@ clipping and divergence are each replicate's own.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 import rmt
-from sweeps import models, training_pruning
+from sweeps import models
 from sweeps.data import Dataset
 from sweeps.initialisations import initialise
 from sweeps.seeds import Seeds
@@ -30,8 +29,8 @@ from sweeps.stack_programs import program_for
 from sweeps.status import Status
 from sweeps.training_data import TrainingData
 from sweeps.training_evaluation import Evaluation, evaluate
-from sweeps.training_outcome import Outcome, conclude
-from sweeps.training_pruning import Spectra, layers_of, parameters_kept, pruner_of
+from sweeps.training_outcome import Outcome, conclude, without_test
+from sweeps.training_pruning import Spectra, cut, layers_of, measure, pruner_of
 from sweeps.training_step import Stepper, norms, penalties
 from sweeps.trial_spec import TrialSpec
 
@@ -41,6 +40,24 @@ __all__ = ["EpochRow", "Outcome", "StackTraining"]
 
 INITIALISATION_EXAMPLES = 256
 """How many training examples an initialisation that looks at activations is shown."""
+
+
+class Trained(NamedTuple):
+    """What one epoch of a stack's training found.
+
+    Attributes:
+        losses: (step, replicate) float64, summed over the batch.
+        hits: (replicate,) examples classified rightly, each by the network of its step.
+        gradient_norms: (replicate,) of the last step, penalty included.
+        rate: Learning rate of the last step.
+        seconds: What it took.
+    """
+
+    losses: Tensor
+    hits: Tensor
+    gradient_norms: Tensor
+    rate: float
+    seconds: float
 
 
 class StackTraining:
@@ -88,13 +105,15 @@ class StackTraining:
         self._together = models.stackable(self._module) if together is None else together
         self._layers = layers_of(self._module)
         replicas = {number: self._draw(one) for number, one in enumerate(seeds)}
-        self._parameters = parameters_kept(replicas[0])
+        self._parameters = sum(value.numel() for value in replicas[0].values.values())
         self._pruner = pruner_of(spec, self._layers, self._parameters)
         self._memories = [rmt.Memory() for _ in seeds]
         self._spectra = [Spectra() for _ in seeds]
         self._ended: dict[int, tuple[Status, str]] = {}
         self._arrange(replicas)
-        self._measure()
+        self._evaluated: dict[int, Evaluation] = {}
+        for number, replica in replicas.items():
+            measure(replica, self._layers, spec, 0, self._spectra[number])
 
     def _use_threads(self) -> None:
         if torch.get_num_threads() != self._threads:
@@ -120,10 +139,6 @@ class StackTraining:
         self._stacks = regroup(replicas, set(self._ended), together=self._together)
         self._programs = [program_for(self._module, stack) for stack in self._stacks]
 
-    @property
-    def _computed(self) -> list[tuple[Stack, Program]]:
-        return list(zip(self._stacks, self._programs, strict=True))
-
     def run_epoch(self) -> list[EpochRow | None]:
         """Train one epoch, pruning before it where that is due.
 
@@ -132,15 +147,86 @@ class StackTraining:
         """
         self._use_threads()
         if self._pruner is not None and self.epoch in self._pruner.epochs_due:
-            self._cut()
-        rows: list[EpochRow | None] = [None] * len(self.seeds)
-        for stack, program in self._computed:
-            for number, row in zip(stack.members, self._run_stack(stack, program), strict=True):
-                rows[number] = row
+            self._cut(self._pruner)
         self.epoch += 1
-        if self.epoch == self.spec.training.epochs:
-            self._measure()
+        self._evaluated = {}
+        rows: list[EpochRow | None] = [None] * len(self.seeds)
+        for stack, program in zip(self._stacks, self._programs, strict=True):
+            if len(stack.frozen) == len(stack.members):
+                continue
+            trained = self._train(stack, program)
+            self._end_diverged(stack, trained)
+            for place, row in self._rows(stack, program, trained).items():
+                rows[stack.members[place]] = row
         return rows
+
+    def _train(self, stack: Stack, program: Program) -> Trained:
+        """One epoch over the training examples."""
+        began = time.perf_counter()
+        steps = self._data.steps
+        losses, hits = [], []
+        for number, batch in enumerate(self._data.batches(self.epoch)):
+            found = self._stepper.gradients(stack, program, batch.inputs, batch.labels)
+            losses.append(found.losses * len(batch))
+            hits.append(found.hits)
+            if number == steps - 1:
+                gradient_norms = norms(found.gradients)
+            done = self.epoch - 1 + (number + 0.5) / steps
+            rate = self._stepper.rate(done)
+            step = (self.epoch - 1) * steps + number + 1
+            self._stepper.update(stack, found.gradients, rate=rate, number=step)
+        return Trained(
+            torch.stack(losses).double().cpu(),
+            torch.stack(hits).sum(0).cpu(),
+            gradient_norms,
+            rate,
+            time.perf_counter() - began,
+        )
+
+    def _end_diverged(self, stack: Stack, trained: Trained) -> None:
+        """End the replicates whose loss or weights are no longer finite; they keep their place, at zero."""
+        finite = torch.isfinite(trained.losses)
+        sound = finite.all(0) & torch.isfinite(norms(stack.values)).cpu()
+        for place in sorted(set((~sound).nonzero().flatten().tolist()) - stack.frozen):
+            wrong = (~finite[:, place]).nonzero().flatten()
+            step = int(wrong[0]) + 1 if len(wrong) else len(finite)
+            what = (
+                f"the loss is {float(trained.losses[step - 1, place])}" if len(wrong) else "a weight is not finite"
+            )
+            reason = f"{what} in epoch {self.epoch}, step {step} of {len(finite)}"
+            self._ended[stack.members[place]] = (Status.DIVERGED, reason)
+            stack.freeze(place)
+
+    def _rows(self, stack: Stack, program: Program, trained: Trained) -> dict[int, EpochRow]:
+        """Rows by place in the stack, of those that go on."""
+        began = time.perf_counter()
+        validation = evaluate(stack, program, self._data.validation.inputs, self._data.validation.labels)
+        evaluation_seconds = time.perf_counter() - began
+        examples, training = len(self._data.train), self.spec.training
+        columns = {
+            "train_loss": trained.losses.sum(0) / examples,
+            "train_penalty": penalties(stack.values, training.l1, training.l2),
+            "train_accuracy": trained.hits.double() / examples,
+            "validation_loss": validation.losses,
+            "validation_accuracy": validation.accuracies,
+            "gradient_norm": trained.gradient_norms,
+            "weight_norm": norms(stack.values),
+            "dead_units": validation.dead_units,
+            "classes_never_predicted": validation.never_predicted,
+        }
+        shared = {
+            "learning_rate": trained.rate,
+            "train_seconds": trained.seconds,
+            "evaluation_seconds": evaluation_seconds,
+        }
+        numbers = {name: column.tolist() for name, column in columns.items()}
+        return {
+            place: {name: column[place] for name, column in numbers.items()}
+            | {"parameters_kept": stack.parameters(place) / self._parameters}
+            | shared
+            for place in range(len(stack.members))
+            if place not in stack.frozen
+        }
 
     def ended(self, r: int) -> tuple[Status, str] | None:
         """How and why a replicate ended before its time; None while it trains."""
@@ -149,21 +235,28 @@ class StackTraining:
     def outcome(self, r: int) -> Outcome:
         """What there is to record of a replicate as it is now."""
         self._use_threads()
-        stack, program = next((s, p) for s, p in self._computed if r in s.members)
-        place = stack.members.index(r)
         if r in self._ended:
-            return Outcome.without_test(self._spectra[r])
-        if self._spectra[r].epoch < self.epoch:
-            training_pruning.measure(stack.take(place), self._layers, self.spec, self.epoch, self._spectra[r])
-        examples = self._data.test
-        evaluation = evaluate(stack, program, examples.inputs, examples.labels)
-        return conclude(stack.take(place), self._layers, self._spectra[r], evaluation, place)
+            return without_test(self._spectra[r])
+        position = next(i for i, stack in enumerate(self._stacks) if r in stack.members)
+        stack = self._stacks[position]
+        place = stack.members.index(r)
+        replica = stack.take(place)
+        measure(replica, self._layers, self.spec, self.epoch, self._spectra[r])
+        if position not in self._evaluated:
+            test = self._data.test
+            self._evaluated[position] = evaluate(stack, self._programs[position], test.inputs, test.labels)
+        return conclude(replica, self._layers, self._spectra[r], self._evaluated[position], place)
 
-    def _cut(self) -> None:
-        replicas = self._take_all()
-        living = sorted(set(replicas) - set(self._ended))
-        training_pruning.cut(
-            self._pruner_in_use,
+    def _replicas(self) -> dict[int, Replica]:
+        return {member: stack.take(place) for stack in self._stacks for place, member in enumerate(stack.members)}
+
+    def _cut(self, pruner: rmt.Pruner) -> None:
+        replicas = self._replicas()
+        living = [r for r in range(len(self.seeds)) if r not in self._ended]
+        if not living:
+            return
+        cut(
+            pruner,
             [replicas[r] for r in living],
             [self._memories[r] for r in living],
             [self.seeds[r].generator(f"pruning after epoch {self.epoch}") for r in living],

@@ -57,6 +57,7 @@ def evaluate(stack: Stack, program: Program, inputs: Tensor, labels: Tensor) -> 
         answers = logits.argmax(-1)
         correct.append(answers == wanted)
         predicted.append(torch.nn.functional.one_hot(answers, logits.shape[-1]).sum(1))
-    assert losses is not None and active is not None  # noqa: S101 - no part of a split is empty
+    assert losses is not None  # noqa: S101 - no part of a split is empty
+    assert active is not None  # noqa: S101
     dead = sum(((~units).sum(1) for units in active), torch.zeros_like(losses, dtype=torch.int64))
     return Evaluation(losses / len(labels), torch.cat(correct, 1), torch.stack(predicted).sum(0), dead)

@@ -20,7 +20,7 @@ from sweeps.trial_spec import TrialSpec
 
 
 def layers_of(module: nn.Module) -> list[rmt.Layer]:
-    """The matrices of a module that can be pruned: linear layers, and convolutions unfolded to (out, in · k · k)."""
+    """The matrices of a module that can be pruned: linear layers, convolutions unfolded to (out, in · k · k)."""
     parts = [
         (name, part)
         for name, part in module.named_modules()
@@ -29,8 +29,9 @@ def layers_of(module: nn.Module) -> list[rmt.Layer]:
     return [
         rmt.Layer(
             name,
-            "linear" if isinstance(part, nn.Linear) else "conv2d",
-            *part.weight.flatten(1).shape,
+            kind="linear" if isinstance(part, nn.Linear) else "conv2d",
+            rows=len(part.weight),
+            cols=part.weight[0].numel(),
             head=name == parts[-1][0],
         )
         for name, part in parts
@@ -87,6 +88,11 @@ class Spectra:
         """The most recent row of a layer."""
         return next(row for row in reversed(self.fits) if row["layer"] == layer)
 
+    def last_decision(self, layer: str) -> dict[str, Any]:
+        """The most recent row of a layer that a pruning wrote; the most recent one if none did."""
+        made = [row for row in self.fits if row["layer"] == layer and row["status"] != "measured"]
+        return made[-1] if made else self.last(layer)
+
 
 def _numbers(fit: rmt.NoiseFit | None) -> dict[str, float | int | None]:
     if fit is None:
@@ -101,7 +107,9 @@ def _numbers(fit: rmt.NoiseFit | None) -> dict[str, float | int | None]:
 
 
 def measure(replica: Replica, layers: Sequence[rmt.Layer], spec: TrialSpec, epoch: int, into: Spectra) -> None:
-    """Add the spectra of all layers as they are, with the noise fit where one can be made."""
+    """Add the spectra of all layers as they are, with the noise fit where one can be made; once an epoch."""
+    if any(row["epoch"] == epoch and row["status"] == "measured" for row in into.fits):
+        return
     noise = spec.prune.noise.model_dump()
     for layer in layers:
         found = rmt.spectrum(weight_of(replica, layer.name))
@@ -168,9 +176,3 @@ def _restore_dense(replica: Replica, layer: str, weight: Tensor) -> None:
     for tensors in (replica.values, *replica.slots.values()):
         del tensors[f"{layer}.left"], tensors[f"{layer}.right"]
         tensors[f"{layer}.weight"] = torch.zeros_like(weight)
-
-
-def parameters_kept(replica: Replica) -> int:
-    """Parameters that are left, biases included: all entries but the masked ones."""
-    masked = sum(int((~mask).sum()) for mask in replica.masks.values())
-    return sum(tensor.numel() for tensor in replica.values.values()) - masked

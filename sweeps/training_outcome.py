@@ -1,0 +1,84 @@
+"""What a training leaves of one replicate: final numbers, test correctness, layers, spectra, weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+import rmt
+from sweeps.stack import Replica
+from sweeps.training_evaluation import Evaluation
+from sweeps.training_pruning import Spectra
+
+FROM_FIT = ("spikes", "edge", "threshold", "distance")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One replicate's contribution to its record.
+
+    Attributes:
+        metrics: Final numbers beside those of the last epoch's row.
+        measures: By name, what `measures.end` asks for.
+        test_correct: (test example,) whether it was classified rightly; empty for a replicate that diverged.
+        layers: A row a layer: shape, rank, parameters, the last fit, and what the last pruning decided.
+        spectra: float64 singular values, descending, under `LAYER/EPOCH/singular_values`.
+        fits: A row a layer and epoch.
+        weights: Parameters by name; of a factored layer `NAME.left` and `NAME.right`. Empty after divergence.
+    """
+
+    metrics: Mapping[str, float]
+    measures: Mapping[str, float]
+    test_correct: NDArray[np.bool_]
+    layers: Sequence[Mapping[str, Any]]
+    spectra: Mapping[str, NDArray[np.float64]]
+    fits: Sequence[Mapping[str, Any]]
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def without_test(spectra: Spectra) -> Outcome:
+    """The outcome of a replicate that diverged: no weights to test, only the spectra it had."""
+    return Outcome({}, {}, np.zeros(0, dtype=np.bool_), [], dict(spectra.values), list(spectra.fits))
+
+
+def conclude(
+    replica: Replica, layers: Sequence[rmt.Layer], spectra: Spectra, evaluation: Evaluation, place: int
+) -> Outcome:
+    """The outcome of a replicate with the test evaluation of its stack, in which it has `place`."""
+    correct = evaluation.correct[place].cpu().numpy()
+    metrics = {
+        "test_accuracy": float(correct.mean()),
+        "test_loss": float(evaluation.losses[place]),
+        "test_examples": float(len(correct)),
+        "test_classes_never_predicted": float(evaluation.never_predicted[place]),
+        "parameters": float(replica.parameters),
+    }
+    return Outcome(
+        metrics,
+        {},
+        correct,
+        [_row(replica, layer, spectra) for layer in layers],
+        dict(spectra.values),
+        list(spectra.fits),
+        {name: value.cpu() for name, value in (replica.values | replica.buffers).items()},
+    )
+
+
+def _row(replica: Replica, layer: rmt.Layer, spectra: Spectra) -> dict[str, Any]:
+    fit, decision = spectra.last(layer.name), spectra.last_decision(layer.name)
+    return {
+        "name": layer.name,
+        "rows": layer.rows,
+        "cols": layer.cols,
+        "rank": fit["rank"],
+        "factored": replica.rank(layer.name) is not None,
+        "parameters": replica.layer_parameters(layer.name),
+        **{key: fit[key] for key in FROM_FIT},
+        "status": decision["status"],
+        "reason": decision["reason"],
+    }

@@ -1,0 +1,178 @@
+"""A replicate is the same in a stack and alone, whatever becomes of the others; and it learns."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sweeps.errors import SpecError
+from sweeps.seeds import Seeds
+from sweeps.status import Status
+from sweeps.training import StackTraining
+from sweeps.trial_spec import TrialSpec
+from tests.sweeps.small_trials import digits, finish, trial, training
+
+FLOAT32_TOLERANCE = 2e-3
+"""Between stack and solo in single precision: rounding of 1e-7 grows over 40 steps, but no accuracy may flip by
+more than one example of 300."""
+
+
+def poison(run: StackTraining, member: int) -> None:
+    """One weight of one replicate becomes NaN, as an exploding step leaves it."""
+    for stack in run._stacks:
+        if member in stack.members:
+            next(iter(stack.values.values()))[stack.members.index(member)].view(-1)[0] = math.nan
+
+
+def test_a_replicate_in_a_stack_is_the_replicate_alone() -> None:
+    spec = trial()
+    together = training(spec, [3, 4, 5])
+    history = finish(together)
+    ranks = {tuple(sorted(r.items())) for stack in together._stacks for r in stack.ranks}
+    assert len(ranks) == 3, "the case is only worth something if ranks differ"
+    for place, number in enumerate([3, 4, 5]):
+        alone = training(spec, [number])
+        for rows, solo in zip(history, finish(alone), strict=True):
+            assert rows[place] == pytest.approx(solo[0], rel=1e-8)
+        mine, its = together.outcome(place), alone.outcome(0)
+        assert [row["rank"] for row in mine.layers] == [row["rank"] for row in its.layers]
+        assert np.array_equal(mine.test_correct, its.test_correct)
+        for name, weight in mine.weights.items():
+            torch.testing.assert_close(weight, its.weights[name], rtol=1e-5, atol=1e-10)
+
+
+def test_a_replicate_in_a_stack_is_the_replicate_alone_in_single_precision() -> None:
+    spec = trial()
+    history = finish(training(spec, [3, 4, 5], torch.float32))
+    for place, number in enumerate([3, 4, 5]):
+        alone = finish(training(spec, [number], torch.float32))
+        for rows, solo in zip(history, alone, strict=True):
+            row, its = rows[place], solo[0]
+            assert row is not None
+            assert its is not None
+            assert row["train_loss"] == pytest.approx(its["train_loss"], rel=FLOAT32_TOLERANCE)
+            assert row["parameters_kept"] == its["parameters_kept"]
+            assert abs(row["validation_accuracy"] - its["validation_accuracy"]) <= 1 / 300 + 1e-12
+
+
+def test_the_same_layout_is_bit_equal_from_run_to_run() -> None:
+    first, second = training(trial(), [0, 1, 2], torch.float32), training(trial(), [0, 1, 2], torch.float32)
+    assert finish(first) == finish(second)
+    for r in range(3):
+        for name, weight in first.outcome(r).weights.items():
+            assert torch.equal(weight, second.outcome(r).weights[name])
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_poisoned_replicate_leaves_the_others_bit_equal(epoch: int, dtype: torch.dtype) -> None:
+    healthy, poisoned = training(trial(), [0, 1, 2], dtype), training(trial(), [0, 1, 2], dtype)
+    for done in range(4):
+        if done == epoch:
+            poison(poisoned, 1)
+        rows, others = healthy.run_epoch(), poisoned.run_epoch()
+        for r in (0, 2):
+            a, b = rows[r], others[r]
+            assert a is not None
+            assert b is not None
+            assert {k: v for k, v in a.items() if "_seconds" not in k} == {
+                k: v for k, v in b.items() if "_seconds" not in k
+            }
+        assert (others[1] is None) == (done >= epoch)
+    status, reason = poisoned.ended(1) or (None, "")
+    assert status is Status.DIVERGED
+    assert reason == f"the loss is nan in epoch {epoch + 1}, step 1 of 10"
+    assert poisoned.ended(0) is None
+    for r in (0, 2):
+        for name, weight in healthy.outcome(r).weights.items():
+            assert torch.equal(weight, poisoned.outcome(r).weights[name])
+    assert poisoned.outcome(1).weights == {}
+    assert len(poisoned.outcome(1).test_correct) == 0
+
+
+def test_padding_stays_exactly_zero() -> None:
+    run = training(trial(), [0, 1, 2, 3])
+    seen = 0
+    while run.epoch < 4:
+        run.run_epoch()
+        for stack in run._stacks:
+            for name in stack.values:
+                for part in stack.padding(name):
+                    seen += part.numel()
+                    assert torch.count_nonzero(part) == 0
+    assert seen > 0
+
+
+def test_a_rate_that_explodes_is_a_divergence_with_its_step() -> None:
+    run = training(trial(training__optimiser={"kind": "sgd", "lr": 1e6}), [0, 1], torch.float32)
+    assert run.run_epoch() == [None, None]
+    for r in range(2):
+        status, reason = run.ended(r) or (None, "")
+        assert status is Status.DIVERGED
+        assert "in epoch 1, step " in reason
+    assert run.run_epoch() == [None, None]
+
+
+def test_it_learns() -> None:
+    spec = trial(
+        data={"kind": "digits", "validation": 300},
+        training={"epochs": 15, "batch_size": 32, "l1": 1e-5, "l2": 1e-5},
+        prune={"rule": "none"},
+    )
+    rows = finish(training(spec, [0, 1, 2], torch.float32))[-1]
+    assert all(row is not None and row["validation_accuracy"] > 0.93 for row in rows)
+
+
+def test_a_pruned_training_is_its_twin_up_to_the_first_pruning() -> None:
+    pruned, twin = trial(prune__every=2), trial(prune={"rule": "none"})
+    a, b = finish(training(pruned, [0, 1])), finish(training(twin, [0, 1]))
+    assert a[:2] == b[:2]
+    assert a[2] != b[2]
+    last = [row["parameters_kept"] for row in a[-1] if row is not None]
+    assert max(last) < 0.8
+    assert all(row is not None and row["parameters_kept"] == 1.0 for row in b[-1])
+
+
+def test_the_outcome_says_what_the_training_did() -> None:
+    run = training(trial(), [0, 1], torch.float32)
+    rows = finish(run)[-1]
+    outcome, row = run.outcome(1), rows[1]
+    assert row is not None
+    assert outcome.metrics["test_accuracy"] == outcome.test_correct.mean()
+    assert outcome.metrics["test_examples"] == len(outcome.test_correct) == len(digits().test_labels)
+    total = 64 * 96 + 96 + 96 * 64 + 64 + 64 * 10 + 10
+    assert outcome.metrics["parameters"] == pytest.approx(row["parameters_kept"] * total)
+    for layer in outcome.layers:
+        name, rank, shape = layer["name"], layer["rank"], (layer["rows"], layer["cols"])
+        if layer["factored"]:
+            left, right = outcome.weights[f"{name}.left"], outcome.weights[f"{name}.right"]
+            assert (left.shape, right.shape) == ((shape[0], rank), (rank, shape[1]))
+            assert layer["parameters"] == left.numel() + right.numel()
+        else:
+            assert outcome.weights[f"{name}.weight"].shape == shape
+    assert any(layer["factored"] for layer in outcome.layers)
+    keys = {f"{layer['name']}/{epoch}/singular_values" for layer in outcome.layers for epoch in range(5)}
+    assert set(outcome.spectra) == keys
+    for values in outcome.spectra.values():
+        assert values.dtype == np.float64
+        assert (np.diff(values) <= 0).all()
+
+
+def test_replicates_of_one_stack_share_order_and_split() -> None:
+    with pytest.raises(ValueError, match="share data order and split"):
+        StackTraining(trial(), [Seeds(0), Seeds(1, data_order=1)], digits(), threads=1)
+
+
+def test_a_batch_larger_than_the_set_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"training\.batch_size: 321 is more than the 320 training examples"):
+        training(trial(training={"batch_size": 321}, prune={"rule": "none"}), [0])
+
+
+def test_the_twin_of_a_default_trial_runs() -> None:
+    spec = TrialSpec.model_validate({"training": {"epochs": 1}, "prune": {"rule": "none"}})
+    rows = StackTraining(spec, [Seeds(0)], digits(), threads=1).run_epoch()
+    assert rows[0] is not None
+    assert rows[0]["validation_accuracy"] > 0.3
