@@ -20,8 +20,8 @@ class Gate(BaseModel):
 
     Attributes:
         max_distance: Largest fit distance at which a layer is cut, or "off".
-        unit: Whether `max_distance` is the distance itself or counts 95 % quantiles of pure noise of that size, since
-            one absolute value means different things for a 64-row and a 3,000-row layer.
+        unit: Whether `max_distance` is the distance itself or counts 95 % quantiles of pure noise of that size,
+            since one absolute value means different things for a 64-row and a 3,000-row layer.
         skip_heads: Leave the last layer alone: its spectrum has as many values as there are classes.
         min_size: Smaller side below which a layer is left alone; laws of large matrices say little there.
     """

@@ -20,7 +20,7 @@ from scipy.special import airy
 NODES = 80
 LENGTH = 36.0
 """The kernel at s + LENGTH is below 1e-17 for every s of the table, so the half-line ends there."""
-FIRST, LAST, STEP = -8.0, 12.0, 0.02
+FIRST, LAST, STEP = -8.0, 12.0, 0.01
 """F₁ is below 1e-10 at the first point and above 1 − 1e-12 at the last."""
 
 _UNIT_NODES, _UNIT_WEIGHTS = np.polynomial.legendre.leggauss(NODES)

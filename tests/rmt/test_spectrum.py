@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rmt
+from rmt.errors import InvalidWeight
+from rmt.matrices import dense
+
+
+def matrix(rows: int, cols: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(rows, cols, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+sides = st.integers(1, 40)
+
+
+@given(rows=sides, cols=sides, seed=st.integers(0, 99))
+def test_singular_values_are_those_of_the_svd(rows: int, cols: int, seed: int) -> None:
+    weight = matrix(rows, cols, seed)
+    found = rmt.spectrum(weight)
+    # Through the Gram matrix a value is exact to √eps of the largest.
+    torch.testing.assert_close(
+        found.singular_values, torch.linalg.svdvals(weight), rtol=1e-9, atol=1e-7 * float(weight.norm())
+    )
+    assert (found.smaller, found.larger) == (min(rows, cols), max(rows, cols))
+    assert bool((found.eigenvalues.diff() <= 0).all())
+    assert bool((found.eigenvalues >= 0).all())
+
+
+@given(rows=sides, cols=sides)
+def test_mean_eigenvalue_is_the_mean_square_entry(rows: int, cols: int) -> None:
+    weight = matrix(rows, cols)
+    assert float(rmt.spectrum(weight).eigenvalues.mean()) == pytest.approx(float(weight.square().mean()))
+
+
+@given(rows=sides, cols=sides, seed=st.integers(0, 9))
+def test_spectrum_does_not_see_transposition_order_or_rotation(rows: int, cols: int, seed: int) -> None:
+    weight = matrix(rows, cols, seed)
+    expected = rmt.spectrum(weight).eigenvalues
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = weight[torch.randperm(rows, generator=generator)][:, torch.randperm(cols, generator=generator)]
+    rotation = torch.linalg.qr(matrix(rows, rows, seed + 1)).Q
+    for other in (weight.mT, shuffled, rotation @ weight):
+        torch.testing.assert_close(rmt.spectrum(other).eigenvalues, expected, rtol=1e-9, atol=1e-12)
+
+
+@given(scale=st.floats(1e-6, 1e6))
+def test_eigenvalues_scale_with_the_square(scale: float) -> None:
+    weight = matrix(20, 30)
+    expected = scale**2 * rmt.spectrum(weight).eigenvalues
+    torch.testing.assert_close(rmt.spectrum(scale * weight).eigenvalues, expected, rtol=1e-9, atol=0)
+
+
+def test_stack_is_the_same_as_one_by_one() -> None:
+    stack = torch.stack([matrix(12, 20, seed) for seed in range(3)]).float()
+    together = rmt.spectrum(stack)
+    assert together.eigenvalues.shape == (3, 12)
+    for single, alone in zip(together.unstack(), stack, strict=True):
+        torch.testing.assert_close(single.eigenvalues, rmt.spectrum(alone).eigenvalues, rtol=1e-12, atol=1e-14)
+        assert torch.equal(dense(single.weight), alone)
+
+
+@given(rows=st.integers(2, 30), cols=st.integers(2, 30), rank=st.integers(1, 40))
+def test_factors_have_the_spectrum_of_their_product(rows: int, cols: int, rank: int) -> None:
+    factors = rmt.Factors(matrix(rows, rank, 1), matrix(rank, cols, 2))
+    found, expected = rmt.spectrum(factors), rmt.spectrum(factors.compose())
+    torch.testing.assert_close(
+        found.eigenvalues, expected.eigenvalues, rtol=1e-8, atol=1e-12 * float(expected.eigenvalues[0])
+    )
+    assert found.nonzero == min(rank, rows, cols)
+    assert bool((found.eigenvalues[min(rank, rows, cols) :] == 0).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_removed_values_are_zero_in_every_type(dtype: torch.dtype) -> None:
+    u, s, v = torch.linalg.svd(matrix(60, 80))
+    truncated = (u[:, :25] * s[:25]) @ v[:25]
+    assert rmt.spectrum(truncated.to(dtype)).nonzero == 25
+    assert rmt.spectrum(matrix(60, 80).to(dtype)).nonzero == 60
+
+
+def test_special_matrices_have_a_spectrum() -> None:
+    assert rmt.spectrum(torch.zeros(4, 6)).nonzero == 0
+    assert rmt.spectrum(torch.ones(1, 6)).singular_values.tolist() == pytest.approx([6**0.5])
+    assert rmt.spectrum(torch.eye(5)).singular_values.tolist() == pytest.approx([1.0] * 5)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (torch.zeros(3), r"shape \(3,\)"),
+        (torch.zeros(2, 3, 4, 5), r"shape \(2, 3, 4, 5\)"),
+        (torch.zeros(0, 3), r"shape \(0, 3\)"),
+        (torch.zeros(2, 2, dtype=torch.complex64), "complex64"),
+        (torch.zeros(2, 2, dtype=torch.int32), "int32"),
+    ],
+)
+def test_what_has_no_spectrum_is_refused(weight: torch.Tensor, message: str) -> None:
+    with pytest.raises(InvalidWeight, match=message):
+        rmt.spectrum(weight)
+
+
+def test_unusable_entries_are_counted_and_placed() -> None:
+    weight = torch.zeros(2, 4, 5)
+    weight[1, 2, 3] = math.nan
+    weight[1, 3, 0] = math.inf
+    with pytest.raises(InvalidWeight, match=r"2 NaN or infinite entries, the first at \(1, 2, 3\)"):
+        rmt.spectrum(weight)
+
+
+def test_hill_alpha_of_a_power_law() -> None:
+    # Quantiles of the density (α − 1) λ^(−α), α = 3.
+    q = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
+    values = ((1 - q) ** (-1 / 2)).flip(0)
+    assert rmt.hill_alpha(values, top=2000) == pytest.approx(3, rel=0.02)
+    assert math.isnan(rmt.hill_alpha(torch.zeros(5, dtype=torch.float64)))
+    assert rmt.hill_alpha(torch.ones(30, dtype=torch.float64)) == math.inf
