@@ -31,12 +31,13 @@ from sweeps.training_data import TrainingData
 from sweeps.training_evaluation import Evaluation, evaluate
 from sweeps.training_outcome import Outcome, conclude, without_test
 from sweeps.training_pruning import Spectra, cut, layers_of, measure, pruner_of
+from sweeps.training_state import State, pack_spectra, pack_stack, unpack_spectra, unpack_stack
 from sweeps.training_step import Stepper, norms, penalties
 from sweeps.trial_spec import TrialSpec
 
 EpochRow: TypeAlias = dict[str, float]
 
-__all__ = ["EpochRow", "Outcome", "StackTraining"]
+__all__ = ["EpochRow", "Outcome", "StackTraining", "State"]
 
 INITIALISATION_EXAMPLES = 256
 """How many training examples an initialisation that looks at activations is shown."""
@@ -265,3 +266,41 @@ class StackTraining:
             [self._spectra[r] for r in living],
         )
         self._arrange(replicas)
+
+    def state(self) -> State:
+        """What it takes to continue from here, as copies."""
+        packed = State({}, {"epoch": self.epoch, "seeds": [one.document() for one in self.seeds]})
+        parts = {
+            "stacks": [pack_stack(stack, f"stack{i}") for i, stack in enumerate(self._stacks)],
+            "spectra": [pack_spectra(spectra, f"spectra{r}") for r, spectra in enumerate(self._spectra)],
+        }
+        for name, some in parts.items():
+            packed.document[name] = [one.document for one in some]
+            for one in some:
+                packed.tensors.update(one.tensors)
+        packed.document["memories"] = [memory.to_dict() for memory in self._memories]
+        packed.document["ended"] = {str(r): [status.value, reason] for r, (status, reason) in self._ended.items()}
+        return packed
+
+    def load_state(self, state: State) -> None:
+        """Continue where a training of the same replicates stood: this one's, or its twin's before any pruning.
+
+        Raises:
+            ValueError: The state is of other replicates.
+        """
+        document = state.document
+        seeds = tuple(map(Seeds.from_document, document["seeds"]))
+        if seeds != self.seeds:
+            raise ValueError(f"the state is of the replicates {seeds}; this training has {self.seeds}")
+        self.epoch = int(document["epoch"])
+        self._ended = {int(r): (Status(status), reason) for r, (status, reason) in document["ended"].items()}
+        self._memories = [rmt.Memory.from_dict(plain) for plain in document["memories"]]
+        self._spectra = [
+            unpack_spectra(state, f"spectra{r}", about) for r, about in enumerate(document["spectra"])
+        ]
+        device = self._data.train.labels.device
+        self._stacks = [
+            unpack_stack(state, f"stack{i}", about, device) for i, about in enumerate(document["stacks"])
+        ]
+        self._programs = [program_for(self._module, stack) for stack in self._stacks]
+        self._evaluated = {}

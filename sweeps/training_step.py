@@ -75,18 +75,23 @@ def penalise(gradient: Tensor, value: Tensor, l1: float, l2: float) -> None:
 
 def norms(tensors: Tensors) -> Tensor:
     """(replicate,) Euclidean norm of all parameters of each replicate."""
-    each = [torch.linalg.vector_norm(tensor.flatten(1), dim=1) for tensor in tensors.values()]
+    each = [torch.linalg.vector_norm(tensor.flatten(1), dim=1) for _, tensor in _in_order(tensors)]
     return torch.linalg.vector_norm(torch.stack(each), dim=0)
 
 
 def penalties(values: Tensors, l1: float, l2: float) -> Tensor:
     """(replicate,) l1 Σ|θ| + l2 Σθ², biases included."""
     total = torch.zeros(len(next(iter(values.values()))), dtype=torch.float64)
-    for value in values.values():
+    for _, value in _in_order(values):
         flat = value.flatten(1)
         total += l1 * torch.linalg.vector_norm(flat, 1, dim=1).cpu().double()
         total += l2 * torch.linalg.vector_norm(flat, 2, dim=1).cpu().double().square()
     return total
+
+
+def _in_order(tensors: Tensors) -> list[tuple[str, Tensor]]:
+    """By name: a sum does not depend on the order in which layers were factored or read from a file."""
+    return sorted(tensors.items())
 
 
 def _clip(gradients: Tensors, limit: float) -> None:

@@ -14,7 +14,7 @@ from sweeps.trial_spec import TrialSpec
 
 
 def trial(**changes: Any) -> TrialSpec:
-    """A pruned two-layer perceptron on digits: widths 64, four epochs, a cut after every one, ranks that differ."""
+    """A pruned perceptron on digits: four epochs, a cut after every one but the last, ranks that differ."""
     plain: dict[str, Any] = {
         "data": {"kind": "digits", "validation": 300, "train_size": 320},
         "model": {"kind": "mlp", "widths": [96, 64]},

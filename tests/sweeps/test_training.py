@@ -13,7 +13,7 @@ from sweeps.seeds import Seeds
 from sweeps.status import Status
 from sweeps.training import StackTraining
 from sweeps.trial_spec import TrialSpec
-from tests.sweeps.small_trials import digits, finish, trial, training
+from tests.sweeps.small_trials import digits, finish, training, trial
 
 FLOAT32_TOLERANCE = 2e-3
 """Between stack and solo in single precision: rounding of 1e-7 grows over 40 steps, but no accuracy may flip by
