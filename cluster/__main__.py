@@ -44,6 +44,8 @@ def up(
     """Start Ray nodes and an MLflow server on this machine, and return when they are ready."""
     here = local_cluster.up(nodes=nodes, cpus=cpus, state_folder=state_folder)
     print(f"{here.state.nodes} Ray node(s) at {here.state.ray_address}, MLflow at {here.state.mlflow_uri}")
+    for path in here.secret_variables.values():
+        print(f"MLflow's user is {credentials.MLFLOW_USER}, the password is in {path}")
     print('use it:  eval "$(python -m cluster env)"      end it:  python -m cluster down')
 
 
@@ -70,16 +72,18 @@ def status(state_folder: StateFolder = None) -> None:
 
 @app.command()
 def env(
-    as_json: Annotated[bool, typer.Option("--json", help="as one JSON object")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="as one JSON object, secrets in it")] = False,
     state_folder: StateFolder = None,
 ) -> None:
     """Print the variables a client needs, for `eval` in a shell."""
-    variables = local_cluster.current(state_folder=state_folder).environment
+    here = local_cluster.current(state_folder=state_folder)
     if as_json:
-        print(json.dumps(variables))
+        print(json.dumps(here.environment))
         return
-    for name, value in variables.items():
+    for name, value in here.variables.items():
         print(f"export {name}={shlex.quote(value)}")
+    for name, path in here.secret_variables.items():
+        print(f'export {name}="$(cat {shlex.quote(str(path))})"')
 
 
 @app.command()
@@ -126,7 +130,7 @@ def _reach(state_folder: Path | None) -> tuple[str, str]:
     """Dashboard and token, from the state folder or from a client's variables."""
     try:
         here = local_cluster.current(state_folder=state_folder)
-        return here.state.dashboard, serve.read_secret(credentials.token_path(here.folder))
+        return here.state.dashboard, serve.read_secret(credentials.secret_path(here.folder, credentials.RAY_TOKEN))
     except NotUp:
         dashboard, token = os.environ.get("RAY_API_SERVER_ADDRESS"), os.environ.get("RAY_AUTH_TOKEN_PATH")
         if state_folder is not None or not dashboard:

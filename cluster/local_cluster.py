@@ -40,15 +40,31 @@ class LocalCluster:
     state: State
 
     @property
-    def environment(self) -> dict[str, str]:
-        """The variables with which a client (`sweeps`, `ray`, `mlflow`) finds this cluster and may use it."""
+    def variables(self) -> dict[str, str]:
+        """What a client needs to know, without the secrets."""
         given = {
             "RAY_ADDRESS": self.state.ray_address,
             "RAY_API_SERVER_ADDRESS": self.state.dashboard,
             "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN_PATH": str(credentials.token_path(self.folder)),
+            "RAY_AUTH_TOKEN_PATH": str(credentials.secret_path(self.folder, credentials.RAY_TOKEN)),
         }
-        return given | ({"MLFLOW_TRACKING_URI": self.state.mlflow_uri} if self.state.mlflow_uri else {})
+        if self.state.mlflow_uri is None:
+            return given
+        return given | {
+            "MLFLOW_TRACKING_URI": self.state.mlflow_uri,
+            "MLFLOW_TRACKING_USERNAME": credentials.MLFLOW_USER,
+        }
+
+    @property
+    def secret_variables(self) -> dict[str, Path]:
+        """The variables that must hold a secret, each with the file it is in: MLflow's client takes no path."""
+        password = credentials.secret_path(self.folder, credentials.MLFLOW_PASSWORD)
+        return {"MLFLOW_TRACKING_PASSWORD": password} if self.state.mlflow_uri else {}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables with which a client (`sweeps`, `ray`, `mlflow`) finds this cluster and may use it."""
+        return self.variables | {name: read_secret(path) for name, path in self.secret_variables.items()}
 
     @property
     def services(self) -> dict[str, Owned]:
@@ -57,7 +73,9 @@ class LocalCluster:
 
     def alive_nodes(self) -> list[probe.Node]:
         """The nodes Ray says are alive, none if the head does not answer."""
-        return probe.alive_nodes(self.state.dashboard, read_secret(credentials.token_path(self.folder)))
+        return probe.alive_nodes(
+            self.state.dashboard, read_secret(credentials.secret_path(self.folder, credentials.RAY_TOKEN))
+        )
 
     def down(self) -> None:
         """End it; nothing of it is left running."""

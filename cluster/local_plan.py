@@ -61,7 +61,7 @@ def make_plan(nodes: int, cpus: int | None, folder: Path, short: Path, *, mlflow
     lowest, highest = OBJECT_STORE_BYTES
     share = int(psutil.virtual_memory().available * OBJECT_STORE_SHARE) // nodes
     common = {
-        "token_file": credentials.token_path(folder),
+        "token_file": credentials.secret_path(folder, credentials.RAY_TOKEN),
         "cpus": cpus or max(1, (os.cpu_count() or 1) // nodes),
         "object_store_bytes": max(lowest, min(highest, share)),
     }
@@ -92,5 +92,6 @@ def _mlflow(folder: Path, short: Path, port: int) -> Mlflow:
         artifacts=str(data / "artifacts"),
         allowed_hosts=f"127.0.0.1:{port},localhost:{port}",
         folder=short / "mlflow",
-        auth="none",
+        auth_config=credentials.secret_path(folder, credentials.MLFLOW_AUTH_LOCAL),
+        session_key_file=credentials.secret_path(folder, credentials.MLFLOW_SESSION_KEY),
     )

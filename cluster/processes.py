@@ -61,8 +61,8 @@ def start(name: str, command: Sequence[str], *, folder: Path, log: Path) -> Owne
 def trees(roots: Iterable[Owned], folder: Path) -> list[psutil.Process]:
     """Every process of a cluster: services, those that bear its mark, and all they started.
 
-    The mark is the cluster's folder, in the environment or as the working folder: some of Ray's processes write a
-    title over the first, and a job may leave the second.
+    The mark is the cluster's folder, in the environment or as the working folder: some of Ray's processes
+    write a title over the first, and a job may leave the second.
     """
     found: dict[int, psutil.Process] = {}
     ours = [process for root in roots if (process := root.process) is not None]

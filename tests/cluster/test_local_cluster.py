@@ -11,7 +11,7 @@ import pytest
 
 import cluster
 from cluster import local_cluster, probe, processes, state
-from cluster.credentials import token_path
+from cluster.credentials import RAY_TOKEN, secret_path
 from cluster.errors import AlreadyUp, BadOption, NotUp, StartFailed
 from cluster.local_cluster import LocalCluster
 from tests.cluster.clients import IMPATIENT, run_python
@@ -92,7 +92,7 @@ class TestTwoNodes:
         assert probe.get(url, headers={"Host": "rebound.example"})[0] == 403
 
     def test_the_token_is_in_no_argument_environment_or_log(self, two_nodes: LocalCluster) -> None:
-        token = token_path(two_nodes.folder).read_text()
+        token = secret_path(two_nodes.folder, RAY_TOKEN).read_text()
         everything = processes.trees(two_nodes.state.services, two_nodes.state.folder)
 
         assert len(everything) > 10
