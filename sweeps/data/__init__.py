@@ -1,0 +1,27 @@
+"""Data sets: found, checked, fingerprinted, split and normalised; one family a file.
+
+A family is a function registered in `DATASETS`: its keyword-only parameters are what a spec's `data:` may say,
+its result a `Dataset` of plain arrays. The trait `location` names the options that say where and not what (they
+are no part of a replicate's identity), `files` finds what would be read without reading it, `download` fetches it.
+"""
+
+from sweeps.data import arrays, cifar10, digits, image_folder, mnist, synthetic  # noqa: F401 - they register
+from sweeps.data.augment import AUGMENTATIONS, augment
+from sweeps.data.dataset import DATASETS, Dataset, InvalidData
+from sweeps.data.loading import find, load
+from sweeps.data.parts import Normalisation, Part, Split, check_split, split
+
+__all__ = [
+    "AUGMENTATIONS",
+    "DATASETS",
+    "Dataset",
+    "InvalidData",
+    "Normalisation",
+    "Part",
+    "Split",
+    "augment",
+    "check_split",
+    "find",
+    "load",
+    "split",
+]

@@ -1,0 +1,94 @@
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sweeps.data import find, load
+from sweeps.errors import DataNotFound
+from sweeps.trial_spec import Data
+from tests.sweeps.data.files import write_mnist
+
+
+def choose(kind: str, **options: object) -> Data:
+    return Data.model_validate({"kind": kind, **options})
+
+
+def test_loaded_once_a_process() -> None:
+    assert load(choose("digits")) is load(choose("digits", validation=100))
+    assert load(choose("synthetic", seed=1)) is not load(choose("synthetic", seed=2))
+
+
+def test_a_file_that_changed_is_loaded_again(tmp_path: Path) -> None:
+    data = choose("arrays", path=str(tmp_path / "mine.npz"))
+    labels = np.array([0, 1, 0, 1])
+    fingerprints = []
+    for value in (1, 2):
+        inputs = np.full((4, 3), value, dtype=np.uint8)
+        np.savez(
+            tmp_path / f"mine{value}.npz",
+            train_inputs=inputs,
+            train_labels=labels,
+            test_inputs=inputs,
+            test_labels=labels,
+        )
+        (tmp_path / f"mine{value}.npz").replace(tmp_path / "mine.npz")
+        fingerprints.append(load(data).fingerprint)
+        assert load(data) is load(data)
+    assert fingerprints[0] != fingerprints[1]
+
+
+def test_found_without_being_read(nowhere: Path) -> None:
+    write_mnist(nowhere)
+    assert find(choose("mnist", root=str(nowhere)))[0].name == "train-images-idx3-ubyte"
+    assert find(choose("digits")) == []
+
+
+def test_not_downloaded_unless_asked(nowhere: Path) -> None:
+    with pytest.raises(DataNotFound) as caught:
+        load(choose("cifar10"))
+    assert "download into" not in str(caught.value)
+    assert not (nowhere / "cache").exists()
+
+
+@pytest.fixture
+def nobody_listens() -> Iterator[str]:
+    """An address that refuses: its port is held, so that nobody else takes it, and not listened on."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mnist", "fashion_mnist", "cifar10"])
+def test_a_download_that_fails_says_what_was_tried(
+    nowhere: Path, nobody_listens: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Every address is behind a proxy where nobody listens, as on a machine without the internet."""
+    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, nobody_listens)
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(DataNotFound) as caught:
+        load(choose(kind, root=str(nowhere / "root")), download=True)
+    message = str(caught.value)
+    assert f"data set {kind!r} was not found. Looked in:" in message
+    assert f"The download into {nowhere / 'root'} failed: " in message
+    assert "Connection refused" in message
+
+
+@pytest.mark.slow
+def test_a_folder_that_can_not_be_written_is_a_failed_download(nowhere: Path) -> None:
+    (nowhere / "file").write_text("not a folder")
+    with pytest.raises(
+        DataNotFound, match=r"(?s)Looked in:.*The download into .*file/sub failed: NotADirectoryError"
+    ):
+        load(choose("mnist", root=str(nowhere / "file" / "sub")), download=True)
+
+
+def test_asking_for_a_download_of_what_is_there_downloads_nothing(nowhere: Path) -> None:
+    write_mnist(nowhere / "root")
+    dataset = load(choose("mnist", root=str(nowhere / "root")), download=True)
+    assert len(dataset.train_labels) == 60
+    assert not (nowhere / "root" / "MNIST").exists()
