@@ -87,17 +87,16 @@ def test_hill_recovers_a_power_law() -> None:
 
 
 def test_overlap_is_one_with_itself_and_nothing_with_other_directions() -> None:
-    weight = planted(6, 5)
-    elsewhere = weight.roll(150, dims=0)  # the spikes' left vectors move to other rows
+    weight = planted(6, 5, size=200)
+    elsewhere = weight.roll(100, dims=0)  # the spikes' left vectors move to other rows
     assert of_layer(weight, "spike_overlap", previous=weight) == pytest.approx([1])
     found = of_layer(weight, "spike_overlap", previous=elsewhere)[0]
     assert found is not None
     assert found < 0.05
-    tall = torch.cat([weight, planted(seed=9)])
-    left = torch.linalg.svd(tall)[0][:, :2]
-    turned = torch.linalg.svd(tall + 0.05 * planted(size=600, seed=5)[:, :300])
-    expected = float((turned[0][:, :2].T @ left).square().sum() / 2)
-    before = tall + 0.05 * planted(size=600, seed=5)[:, :300]
+    tall = torch.cat([planted(6, 5, size=100), planted(size=100, seed=9)])
+    before = tall + 0.05 * planted(size=200, seed=5)[:, :100]
+    new, old = (torch.linalg.svd(matrix, full_matrices=False)[0][:, :2] for matrix in (tall, before))
+    expected = float((old.T @ new).square().sum() / 2)
     assert of_layer(tall, "spike_overlap", previous=before) == pytest.approx([expected])
 
 
