@@ -12,7 +12,9 @@ import typer
 from cluster import credentials, local_cluster, probe, serve, state
 from cluster.errors import BadOption, ClusterError, NotUp
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
 
 StateFolder = Annotated[
     Path | None,

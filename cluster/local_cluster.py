@@ -28,7 +28,7 @@ from cluster.serve import read_secret
 from cluster.state import State
 
 MOST_NODES = 16
-START_SECONDS = 120.0
+START_SECONDS = 180.0
 LOG_LINES = 20
 
 

@@ -1,18 +1,41 @@
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import cluster
+from cluster import processes, state
 from cluster.local_cluster import LocalCluster
+from tests.cluster.observed import answers, listening, runs
 
 
 @pytest.fixture(scope="package")
 def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    with cluster.local(nodes=2, cpus=1, state=tmp_path_factory.mktemp("two") / "state") as here:
+    """The one real cluster of this folder's tests; whatever they did, it must go without a trace."""
+    here = cluster.up(nodes=2, cpus=1, state_folder=tmp_path_factory.mktemp("two nodes") / "state")
+    try:
         yield here
+    finally:
+        everything = processes.trees(here.state.services, here.state.folder)
+        ports = listening(here)
+        os.kill(here.services["ray-head"].pid, signal.SIGKILL)  # the hard case: nobody is left to end its children
+        here.down()
+    assert len(everything) > 10
+    assert [process for process in everything if runs(process)] == []
+    assert processes.trees(here.state.services, here.state.folder) == []
+    assert [port for port in ports if answers(port)] == []
+    assert not here.state.folder.exists()
+    assert state.load(here.folder) is None
+    assert {path.name for path in here.folder.iterdir()} == {".gitignore", ".lock", "logs", "mlflow", "secrets"}
 
 
 @pytest.fixture
 def state_folder(tmp_path: Path) -> Path:
     return tmp_path / "state folder"
+
+
+@pytest.fixture(scope="package")
+def repository() -> Path:
+    return Path(__file__).parents[2]

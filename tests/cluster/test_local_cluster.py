@@ -1,8 +1,3 @@
-import contextlib
-import os
-import signal
-import socket
-import sqlite3
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -10,11 +5,12 @@ import psutil
 import pytest
 
 import cluster
-from cluster import local_cluster, probe, processes, state
+from cluster import credentials, local_cluster, probe, processes, state
 from cluster.credentials import RAY_TOKEN, secret_path
 from cluster.errors import AlreadyUp, BadOption, NotUp, StartFailed
 from cluster.local_cluster import LocalCluster
 from tests.cluster.clients import IMPATIENT, run_python
+from tests.cluster.observed import listening
 
 TASKS = """
 import ray
@@ -109,6 +105,12 @@ class TestTwoNodes:
             assert port is not None
             assert listening(two_nodes).get(port) == {"127.0.0.1"}
 
+    def test_mlflow_refuses_without_its_password(self, two_nodes: LocalCluster) -> None:
+        url = two_nodes.environment["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/experiments/get?experiment_id=0"
+
+        assert probe.get(url)[0] == 401
+        assert probe.get(url, headers=probe.basic("admin", "password1234"))[0] == 401
+
     def test_a_second_cluster_does_not_come_up_in_the_same_folder(self, two_nodes: LocalCluster) -> None:
         with pytest.raises(AlreadyUp, match="python -m cluster down"):
             cluster.up(state_folder=two_nodes.folder)
@@ -121,35 +123,21 @@ class TestTwoNodes:
         assert all(service.process for service in again.services.values())
 
 
-@pytest.mark.slow
-def test_down_leaves_no_process_no_port_and_no_file_even_after_a_kill(state_folder: Path) -> None:
-    here = cluster.up(nodes=1, cpus=1, state_folder=state_folder, mlflow=False)
-    everything = processes.trees(here.state.services, here.state.folder)
-    ports = list(listening(here))
-    os.kill(here.services["ray-head"].pid, signal.SIGKILL)
-
-    here.down()
-    assert [process for process in everything if runs(process)] == []
-    assert processes.trees(here.state.services, here.state.folder) == []
-    assert [port for port in ports if answers(port)] == []
-    assert not here.state.folder.exists()
-    assert state.load(state_folder) is None
-    assert sorted(path.name for path in state_folder.iterdir()) == [".gitignore", ".lock", "logs", "secrets"]
-    with pytest.raises(NotUp, match="python -m cluster up"):
-        here.down()
-
-
-@pytest.mark.slow
 def test_a_service_that_fails_to_start_ends_the_others_and_shows_its_log(state_folder: Path) -> None:
-    (state_folder / "mlflow").mkdir(parents=True)
-    with contextlib.closing(sqlite3.connect(state_folder / "mlflow" / "mlflow.db")) as store:
-        store.executescript("CREATE TABLE alembic_version (version_num); INSERT INTO alembic_version VALUES ('x')")
+    credentials.initialise(state_folder)
+    credentials.secret_path(state_folder, credentials.MLFLOW_SESSION_KEY).chmod(0o644)
     before = set(psutil.pids())
 
-    with pytest.raises(StartFailed, match="mlflow ended while the cluster came up; end of its log:\n"):
+    with pytest.raises(StartFailed, match=r"mlflow ended .*; end of its log:\n.*mode 0644"):
         cluster.up(nodes=1, state_folder=state_folder)
     assert state.load(state_folder) is None
     assert [pid for pid in set(psutil.pids()) - before if marked(pid)] == []
+
+
+def test_what_is_not_up_can_not_be_ended(state_folder: Path) -> None:
+    with pytest.raises(NotUp, match="python -m cluster up"):
+        cluster.down(state_folder=state_folder)
+    assert not state_folder.exists()
 
 
 def test_a_store_that_is_no_database_is_named(state_folder: Path) -> None:
@@ -173,28 +161,6 @@ def test_numbers_that_make_no_sense_are_refused(state_folder: Path, options: dic
     with pytest.raises(BadOption, match=message):
         cluster.up(state_folder=state_folder, **options)  # type: ignore[arg-type]
     assert not state_folder.exists()
-
-
-def listening(here: LocalCluster) -> dict[int, set[str]]:
-    """The ports that a cluster's processes listen on, each with the addresses."""
-    found: dict[int, set[str]] = {}
-    for process in processes.trees(here.state.services, here.state.folder):
-        for connection in process.net_connections(kind="tcp"):
-            if connection.status == psutil.CONN_LISTEN:
-                found.setdefault(connection.laddr.port, set()).add(connection.laddr.ip)
-    return found
-
-
-def runs(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def marked(pid: int) -> bool:
