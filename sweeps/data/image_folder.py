@@ -25,7 +25,8 @@ def _files(*, root: str) -> list[Path]:
         raise DataNotFound(
             f"data.root: there is no folder {folder} (looked for at {folder.absolute()}); it holds {LAYOUT}"
         )
-    return sorted(path for path in folder.rglob("*") if _is_image(path))
+    inside = [*folder.glob("*/*"), *folder.glob("*/*/*")]
+    return sorted(path for path in inside if _is_image(path))
 
 
 @DATASETS.register(version=1, location=("root",), files=_files)
@@ -101,9 +102,13 @@ def _decode(path: Path, size: tuple[int, int], colour: bool) -> Images:
     height, width = size
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB" if colour else "L")
+            kind = image.mode
+            opaque = image.convert("RGBA") if "transparency" in image.info else image
+            upright = ImageOps.exif_transpose(opaque).convert("RGB" if colour else "L")
             fitted = ImageOps.fit(upright, (width, height), method=Image.Resampling.BILINEAR)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InvalidData(f"{path} can not be read as an image: {error}") from error
+    if kind.startswith(("I", "F")):  # Pillow would clip these at 255 without a word
+        raise InvalidData(f"{path} has more than 8 bits a channel (mode {kind}); allowed: 8, or data.kind: arrays")
     pixels = np.asarray(fitted)
     return pixels.transpose(2, 0, 1) if colour else pixels[None]

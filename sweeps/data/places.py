@@ -99,8 +99,8 @@ class Published:
         yield from (Place("downloads", _cache() / folder) for folder in self.folders[:1])
 
     def _what_is_there(self, folder: Path, found: int) -> str:
-        if not folder.is_dir():
-            return "is no folder"
+        if not (os.access(folder, os.X_OK) and folder.is_dir()):
+            return "is no folder that can be read"
         return f"holds {found} of its {len(self.files)} files ({', '.join(self.files)})"
 
     def _nowhere(self, tried: list[str]) -> str:
@@ -114,7 +114,7 @@ class Published:
 
 def _plain_or_gzipped(path: Path) -> Path | None:
     gzipped = path.with_name(f"{path.name}.gz")
-    return next((candidate for candidate in (path, gzipped) if candidate.is_file()), None)
+    return next((file for file in (path, gzipped) if os.access(file, os.R_OK) and file.is_file()), None)
 
 
 def _folder(text: str | None) -> Path | None:

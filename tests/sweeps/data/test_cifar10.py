@@ -66,5 +66,7 @@ def test_a_file_that_is_no_batch_is_refused_by_name(nowhere: Path, content: byte
 
 
 def test_a_missing_set_says_how_to_get_it(nowhere: Path) -> None:
-    with pytest.raises(DataNotFound, match=r"(?s)downloads: .*cifar-10-batches-py is no folder.*d\.CIFAR10\("):
+    with pytest.raises(
+        DataNotFound, match=r"(?s)downloads: .*cifar-10-batches-py is no folder that can be read.*d\.CIFAR10\("
+    ):
         cifar10()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -12,6 +12,7 @@ from sweeps.data.idx import read_idx
 from tests.sweeps.data.files import write_idx
 
 
+@settings(deadline=None, max_examples=30)
 @given(values=arrays(np.uint8, st.tuples(st.integers(0, 4), st.integers(0, 5), st.integers(0, 5))))
 def test_what_is_written_is_read(values: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("idx")

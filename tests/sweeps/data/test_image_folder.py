@@ -88,6 +88,22 @@ def test_a_text_that_calls_itself_an_image_is_named(tmp_path: Path) -> None:
         image_folder(root=str(tmp_path))
 
 
+def test_more_than_eight_bits_are_refused_and_not_clipped(tmp_path: Path) -> None:
+    write_classes(tmp_path)
+    write_image(tmp_path / "bee" / "deep.png", np.full((9, 9), 1000, dtype=np.uint16))
+    with pytest.raises(InvalidData, match=r"deep\.png has more than 8 bits a channel .*; allowed: 8"):
+        image_folder(root=str(tmp_path))
+
+
+def test_transparent_palettes_are_read_without_a_warning(tmp_path: Path) -> None:
+    from PIL import Image
+
+    write_classes(tmp_path)
+    picture = Image.fromarray(np.full((9, 9), 1, dtype=np.uint8)).convert("P")
+    picture.save(tmp_path / "bee" / "palette.png", transparency=bytes([0, 128]))
+    assert len(image_folder(root=str(tmp_path)).train_labels) == 9
+
+
 def test_a_class_without_images(tmp_path: Path) -> None:
     write_classes(tmp_path)
     (tmp_path / "cat").mkdir()

@@ -8,7 +8,7 @@ import pytest
 from sweeps.data import find, load
 from sweeps.errors import DataNotFound
 from sweeps.trial_spec import Data
-from tests.sweeps.data.files import write_mnist
+from tests.sweeps.data.files import write_image, write_mnist
 
 
 def choose(kind: str, **options: object) -> Data:
@@ -37,6 +37,20 @@ def test_a_file_that_changed_is_loaded_again(tmp_path: Path) -> None:
         fingerprints.append(load(data).fingerprint)
         assert load(data) is load(data)
     assert fingerprints[0] != fingerprints[1]
+
+
+def test_an_image_that_was_added_behind_a_link_is_loaded(tmp_path: Path) -> None:
+    for name in ("ant", "bee"):
+        for number in range(4):
+            write_image(tmp_path / "elsewhere" / name / f"{number}.png", np.full((4, 4), number, dtype=np.uint8))
+    (tmp_path / "root").mkdir()
+    for name in ("ant", "bee"):
+        (tmp_path / "root" / name).symlink_to(tmp_path / "elsewhere" / name)
+    data = choose("image_folder", root=str(tmp_path / "root"), test_share=0.5)
+    before = load(data)
+    assert load(data) is before
+    write_image(tmp_path / "elsewhere" / "bee" / "4.png", np.zeros((4, 4), dtype=np.uint8))
+    assert len(load(data).train_labels) == 5
 
 
 def test_found_without_being_read(nowhere: Path) -> None:

@@ -18,6 +18,7 @@ def classes_and_rank(draw: st.DrawFn) -> tuple[int, int]:
     return classes, draw(st.integers(2, classes - 1).filter(lambda rank: classes % 2 == 0 or rank % 2 == 0))
 
 
+@settings(deadline=None, max_examples=50)
 @given(classes_and_rank())
 def test_class_directions_are_distinct_unit_rows_with_equal_orthogonal_columns(pair: tuple[int, int]) -> None:
     classes, rank = pair
