@@ -25,6 +25,7 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_TRUNCATE_LONG_VALUES": "false",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # which would ask a host on the internet
 }
 REQUEST_TIMEOUT_SECONDS = 30
 _NOT_NOW = frozenset({401, 403, 408, 429})
@@ -73,7 +74,13 @@ def without_password(text: str) -> str:
 
 
 @contextmanager
-def _failures_named() -> Iterator[None]:
+def failures_named() -> Iterator[None]:
+    """MLflow's exceptions as ours.
+
+    Raises:
+        Unavailable: The store does not answer, errs, or does not let us in.
+        Refused: It will not take what was sent.
+    """
     from mlflow.exceptions import MlflowException
     from requests import RequestException
     from sqlalchemy.exc import SQLAlchemyError
@@ -113,13 +120,13 @@ class Client:
         from mlflow import MlflowClient
 
         self.uri = uri
-        with _failures_named():
+        with failures_named():
             self._client = MlflowClient(tracking_uri=uri)
 
     def answers(self) -> bool:
         """Whether the store answers a small question."""
         try:
-            with _failures_named():
+            with failures_named():
                 self._client.search_experiments(max_results=1)
         except Unavailable:
             return False
@@ -127,7 +134,7 @@ class Client:
 
     def experiment(self, name: str) -> Experiment | None:
         """The experiment of that name, deleted or not."""
-        with _failures_named():
+        with failures_named():
             return self._client.get_experiment_by_name(name)
 
     def create_experiment(self, name: str, artifacts: str | None, tags: Mapping[str, str]) -> str:
@@ -138,23 +145,23 @@ class Client:
             artifacts: Where its artifacts go; None leaves it to the server.
             tags: Its tags.
         """
-        with _failures_named():
+        with failures_named():
             return str(self._client.create_experiment(name, artifact_location=artifacts, tags=dict(tags)))
 
     def restore_experiment(self, experiment: str) -> None:
         """Take a deleted experiment back, with the runs that were deleted with it."""
-        with _failures_named():
+        with failures_named():
             self._client.restore_experiment(experiment)
 
     def retire_experiment(self, experiment: str, name: str) -> None:
         """Delete an experiment and give its name free. MLflow keeps it, restorable, under the new name."""
-        with _failures_named():
+        with failures_named():
             self._client.rename_experiment(experiment, name)
             self._client.delete_experiment(experiment)
 
     def tag_experiment(self, experiment: str, tags: Mapping[str, str]) -> None:
         """Set tags of an experiment."""
-        with _failures_named():
+        with failures_named():
             for key, value in tags.items():
                 self._client.set_experiment_tag(experiment, key, value)
 
@@ -162,7 +169,7 @@ class Client:
         """All active runs that meet a condition, oldest first, however many pages there are."""
         token: str | None = None
         while True:
-            with _failures_named():
+            with failures_named():
                 page = self._client.search_runs(
                     [experiment],
                     condition,
@@ -177,7 +184,7 @@ class Client:
 
     def create_run(self, experiment: str, name: str, start: int, tags: Mapping[str, str]) -> str:
         """Make a run. After a failure it may exist all the same: look before trying again."""
-        with _failures_named():
+        with failures_named():
             run = self._client.create_run(experiment, start_time=start, tags=dict(tags), run_name=name)
             return str(run.info.run_id)
 
@@ -200,12 +207,12 @@ class Client:
             now_labels, labels = labels[:TAGS_PER_BATCH], labels[TAGS_PER_BATCH:]
             room = METRICS_PER_BATCH - len(now_params) - len(now_labels)
             now_metrics, metrics = metrics[:room], metrics[room:]
-            with _failures_named():
+            with failures_named():
                 self._client.log_batch(run, now_metrics, now_params, now_labels)
 
     def set_state(self, run: str, status: str, end: int | None = None) -> None:
         """Set MLflow's own status: RUNNING, FINISHED, FAILED or KILLED, the latter three with their time."""
-        with _failures_named():
+        with failures_named():
             if status == "RUNNING":
                 self._client.update_run(run, status)
             else:
@@ -213,17 +220,17 @@ class Client:
 
     def delete_run(self, run: str) -> None:
         """Delete a run (MLflow keeps it, restorable)."""
-        with _failures_named():
+        with failures_named():
             self._client.delete_run(run)
 
     def history(self, run: str, metric: str) -> dict[int, float]:
         """What is logged of a metric, by step."""
-        with _failures_named():
+        with failures_named():
             return {point.step: point.value for point in self._client.get_metric_history(run, metric)}
 
     def upload(self, run: str, files: Sequence[Path], texts: Mapping[str, str] | None = None) -> None:
         """Store files and texts as artifacts at the top of a run; what is there under the name is replaced."""
-        with _failures_named():
+        with failures_named():
             for path in files:
                 self._client.log_artifact(run, str(path))
             for name, text in (texts or {}).items():

@@ -99,8 +99,8 @@ class ReplicateRun:
             if found.data.tags.get(PARENT) != parent:
                 tree.client.log(found.info.run_id, tags={PARENT: parent})
         else:
-            logged = self._open(tree, parent, planned, rows, record, found)
-            self._write(tree, rows, record, logged, digest)
+            parameters, logged = self._open(tree, parent, planned, rows, record, found)
+            self._write(tree, rows, record, parameters, logged, digest)
         self.tail.take(rows[-1]["epoch"] if rows else self.tail.epoch)
         self.recorded, self._seen = (signature, seen) if record else (None, None)
         self.status = record["status"] if record else None
@@ -118,20 +118,19 @@ class ReplicateRun:
         rows: Sequence[source.Row],
         record: source.Row | None,
         found: Run | None,
-    ) -> Logged:
-        """Make sure of a running run; returns what is logged in one that was found."""
+    ) -> tuple[dict[str, str], Logged]:
+        """Make sure of a running run; returns the parameters it lacks, and what it holds if it was found."""
         if self.run is not None:
             self._reopen(tree)
-            return {}
+            return {}, {}
         if found is None:
-            self._create(tree, parent, planned, rows, record)
-            return {}
+            return self._create(tree, parent, planned, rows, record), {}
         self.run, self._state = found.info.run_id, found.info.status
         self._reopen(tree)
         parameters, tags = self._parameters(planned, record)
         missing = {key: text for key, text in parameters.items() if key not in found.data.params}
-        tree.client.log(self.run, parameters=missing, tags={**tags, PARENT: parent})
-        return {name: tree.client.history(self.run, name) for name in found.data.metrics}
+        tree.client.log(self.run, tags={**tags, PARENT: parent})
+        return missing, {name: tree.client.history(self.run, name) for name in found.data.metrics}
 
     def _create(
         self,
@@ -140,7 +139,7 @@ class ReplicateRun:
         planned: Mapping[str, Any],
         rows: Sequence[source.Row],
         record: source.Row | None,
-    ) -> None:
+    ) -> dict[str, str]:
         parameters, tags = self._parameters(planned, record)
         tags |= as_tags(
             {
@@ -154,7 +153,7 @@ class ReplicateRun:
         name = f"seed {'/'.join(str(seed) for seed in seeds.values())}" if seeds else self.identity
         self.run = tree.create("replicate", self.identity, name, start, parent, tags)
         self._state = "RUNNING"
-        tree.client.log(self.run, parameters=parameters)
+        return parameters
 
     def _reopen(self, tree: Tree) -> None:
         """A run that ended (stopped, failed, interrupted) goes on."""
@@ -181,6 +180,7 @@ class ReplicateRun:
         tree: Tree,
         rows: Sequence[source.Row],
         record: source.Row | None,
+        parameters: Mapping[str, str],
         logged: Logged,
         digest: str | None,
     ) -> None:
@@ -194,7 +194,7 @@ class ReplicateRun:
         if record:
             tags |= _record_tags(record, digest)
         new = [point for point in points if point.step not in logged.get(point.name, {})]
-        tree.client.log(self.run, points=new, tags=tags)
+        tree.client.log(self.run, points=new, parameters=parameters, tags=tags)
         if record:
             files = [self.folder / name for name in FILES if (self.folder / name).exists()]
             tree.client.upload(self.run, files, texts(record))
