@@ -42,7 +42,7 @@ def test_init_makes_the_secrets_and_says_where(state_folder: Path) -> None:
         (["up", "--cpus", "-1"], ["cpus = -1", "at least 1"]),
         (["serve", "redis"], ["unknown service 'redis'", "known: ray-head"]),
         (["serve", "ray-head", "--port", "1"], ["--port = '1'"]),
-        (["up", "--nodes", "two"], ["'two' is not a valid"]),
+        (["up", "--nodes", "two"], ["'--nodes'", "valid integer"]),
     ],
 )
 def test_a_mistake_is_one_clear_line(arguments: list[str], words: list[str], state_folder: Path) -> None:
