@@ -174,7 +174,7 @@ def permutation(
     """Null by shuffled entries: the threshold is the 1 − β quantile of the largest eigenvalue over shuffles.
 
     Assumes no Gaussian entries. The variance is the mean square entry, signal included, as in the shuffled
-    matrices.
+    matrices. A spike that sits in single entries survives shuffling and is not seen.
     """
     entries = core_of(dense(spectrum.weight)).matrix.cpu()
     largest = []

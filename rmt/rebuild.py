@@ -69,8 +69,6 @@ def _dense(matrix: Tensor, before: Tensor, after: Tensor) -> Tensor:
     wide = matrix.shape[0] <= matrix.shape[1]
     use_kept = len(kept) < len(changed)
     positions = kept if use_kept else changed
-    if len(positions) == 0:
-        return torch.zeros_like(matrix) if use_kept else matrix
     short = _short_vectors(matrix, positions)
     scale = (after / before)[positions].to(matrix.device) - (0.0 if use_kept else 1.0)
     change = (short * scale) @ (short.mT @ matrix) if wide else (matrix @ short) @ (short * scale).mT
@@ -89,6 +87,8 @@ def _factors(matrix: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, Ten
 
 def _short_vectors(matrix: Tensor, positions: Tensor) -> Tensor:
     """Eigenvectors of the smaller Gram matrix at descending `positions`, as columns."""
+    if len(positions) == 0:
+        return matrix.new_zeros(min(matrix.shape), 0)
     first, last = int(positions.min()), int(positions.max())
     return _eigenvectors(gram(matrix), first, last)[:, (positions - first).to(matrix.device)]
 

@@ -25,7 +25,7 @@ ROUNDING = 4.0
 """A value that truncation removed comes back from rounding as an eigenvalue below ROUNDING · eps² · λ₁."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spectrum:
     """Eigenvalues of one matrix, or of a stack of matrices of one shape.
 
