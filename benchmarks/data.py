@@ -22,9 +22,8 @@ def main(kinds: list[str]) -> None:
     for kind in kinds:
         for step in STEPS:
             run = [sys.executable, __file__, "--step", kind, step]
-            print(
-                f"{kind:<14} {step:<14} {subprocess.run(run, capture_output=True, text=True, check=True).stdout}"
-            )
+            row = subprocess.run(run, capture_output=True, text=True, check=True).stdout.rstrip()
+            print(f"{kind:<14} {step:<14} {row}")
     augmentations()
 
 
