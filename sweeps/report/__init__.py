@@ -1,0 +1,86 @@
+"""One HTML file that answers a sweep's question: opens from disk, loads nothing, runs nothing.
+
+Pictures are drawn by a small SVG writer of our own (`drawing`, `scales`, `panel`, `svg`) and not by matplotlib.
+What decided it: text stays text and colours are CSS variables, so that one picture serves light, dark and paper,
+carries a title and a description for screen readers and a tooltip on every trial; the pictures of 24 trials take
+100 kB; thousands of points become one mask that still follows the colour scheme. What matplotlib is better at is
+files for a paper: `paper` draws the same primitives with it, as PDF or PNG.
+
+What is shown comes from tables and functions given by the caller; findings from `sweeps.statistics`. Each section
+is a function of the evidence (`sections`, pictures in `figures`), and `document` puts them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sweeps.report.evidence import Reader
+
+__all__ = ["write", "write_pictures"]
+
+
+def write(
+    storage: Path,
+    sweep: str,
+    *,
+    table: pd.DataFrame,
+    trials: pd.DataFrame,
+    plan: Mapping[str, Any],
+    spectra: Reader,
+    histories: Reader,
+    to: Path,
+) -> Path:
+    """Write a sweep's report; while the sweep runs, of what is recorded so far, marked partial.
+
+    Args:
+        storage: Root of the storage; records are read for provenance and tracebacks only.
+        sweep: Name of the sweep.
+        table: A row a replicate, as `sweeps.replicates` gives it.
+        trials: A row a trial, as `sweeps.trials` gives it.
+        plan: `plan.json`.
+        spectra: (trial id, replicate id) to the arrays of `spectra.npz`; empty, or an OSError, without any.
+        histories: (trial id, replicate id) to the rows of `history.jsonl`; the same.
+        to: The file to write, whole or not at all.
+
+    Returns:
+        `to`.
+    """
+    from sweeps.report.document import Tables, document
+    from sweeps.storage import write_atomically
+
+    write_atomically(to, document(Tables(storage, sweep, table, trials, plan, spectra, histories)))
+    return to
+
+
+def write_pictures(
+    storage: Path,
+    sweep: str,
+    *,
+    table: pd.DataFrame,
+    trials: pd.DataFrame,
+    plan: Mapping[str, Any],
+    spectra: Reader,
+    histories: Reader,
+    to: Path,
+    formats: Sequence[str] = ("pdf", "png"),
+) -> list[Path]:
+    """Write the report's pictures as files for a paper; arguments as those of `write`.
+
+    Args:
+        to: Folder for the files; made if need be.
+        formats: Endings, each "pdf" or "png".
+
+    Returns:
+        The files, named after what they show: `size.pdf`, `forest.pdf`, `spectrum-1.pdf`, ...
+    """
+    from sweeps.report.document import Tables, drawings
+    from sweeps.report.paper import save
+
+    to.mkdir(parents=True, exist_ok=True)
+    found = drawings(Tables(storage, sweep, table, trials, plan, spectra, histories))
+    return [save(drawing, to / f"{drawing.name}.{ending}") for drawing in found for ending in formats]

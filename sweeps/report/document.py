@@ -1,0 +1,117 @@
+"""From tables to the finished document: gather, compare, lay out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from sweeps import records
+from sweeps.errors import StorageError
+from sweeps.report.blocks import Figure, Section
+from sweeps.report.contrasts import contrasts
+from sweeps.report.drawing import Drawing
+from sweeps.report.evidence import Evidence, Reader, gather
+from sweeps.report.page import render
+from sweeps.report.sections import pictures
+from sweeps.report.sections.answer import answer
+from sweeps.report.sections.methods import methods
+from sweeps.report.sections.outcome import NOT_RECORDED, failures, plan_and_outcome, planned
+from sweeps.report.sections.provenance import downloads, provenance
+from sweeps.report.sections.trials import best_trials
+from sweeps.report.sections.twins import against_twins
+from sweeps.report.words import plural
+from sweeps.status import Status
+
+READ = 500  # records whose environment is read: enough to find a second version, cheap on a shared storage
+TRACEBACKS = 20
+
+
+class Tables(NamedTuple):
+    """What a report is made from; see `sweeps.report.write`."""
+
+    storage: Path
+    sweep: str
+    table: pd.DataFrame
+    trials: pd.DataFrame
+    plan: Mapping[str, Any]
+    spectra: Reader
+    histories: Reader
+
+
+def document(tables: Tables) -> str:
+    """The report as HTML."""
+    evidence = _evidence(tables)
+    return render(
+        evidence.sweep, _summary(evidence), _partial(evidence), list(_sections(tables.storage, evidence))
+    )
+
+
+def drawings(tables: Tables) -> list[Drawing]:
+    """Every picture of the report, in its order."""
+    sections = _sections(tables.storage, _evidence(tables))
+    return [block.drawing for section in sections for block in section.blocks if isinstance(block, Figure)]
+
+
+def _evidence(tables: Tables) -> Evidence:
+    return gather(tables.sweep, tables.table, tables.trials, tables.plan, tables.spectra, tables.histories)
+
+
+def _sections(storage: Path, evidence: Evidence) -> Iterator[Section]:
+    found = contrasts(evidence)
+    folder = storage / evidence.sweep
+    yield answer(evidence, found)
+    yield best_trials(evidence)
+    yield pictures.size(evidence)
+    yield against_twins(evidence, found)
+    yield pictures.replicates(evidence)
+    yield from pictures.space(evidence)
+    yield pictures.inside(evidence)
+    yield failures(evidence, _tracebacks(folder, evidence))
+    yield plan_and_outcome(evidence)
+    yield methods(evidence, found)
+    yield provenance(evidence, list(_records(folder, _spread(evidence.table, READ))), datetime.now(UTC))
+    yield downloads(evidence)
+
+
+def _summary(evidence: Evidence) -> str:
+    trials: Sequence[Mapping[str, Any]] = evidence.plan["trials"]
+    replicates = sum(len(trial["replicates"]) for trial in trials)
+    today = datetime.now(UTC).strftime("%d %B %Y")
+    return f"{plural(len(trials), 'trial')}, {plural(replicates, 'replicate')}, {today}"
+
+
+def _partial(evidence: Evidence) -> str:
+    """What is not recorded yet; a failed replicate is recorded, though launching again retries it."""
+    rows = planned(evidence)
+    missing = int((rows["status"] == NOT_RECORDED).sum())
+    if not missing:
+        return ""
+    return (
+        f"{len(rows) - missing:,} of {plural(len(rows), 'planned replicate')} recorded so far; "
+        "every number below is of these. Verdicts may change until all are in."
+    )
+
+
+def _tracebacks(folder: Path, evidence: Evidence) -> dict[str, Mapping[str, Any]]:
+    failed = evidence.table[evidence.table["status"] == Status.FAILED].head(TRACEBACKS)
+    return {str(record["replicate_id"]): record for record in _records(folder, failed)}
+
+
+def _records(folder: Path, rows: pd.DataFrame) -> Iterator[Mapping[str, Any]]:
+    """Records of some rows; those that are gone or damaged by now are left out."""
+    for trial, replicate in zip(rows["trial_id"], rows["replicate_id"], strict=True):
+        try:
+            record = records.read_record(records.replicate_folder(folder, trial, replicate))
+        except StorageError:
+            continue
+        if record is not None:
+            yield record
+
+
+def _spread(table: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most so many rows, evenly over the table."""
+    return table if len(table) <= most else table.iloc[:: -(-len(table) // most)]

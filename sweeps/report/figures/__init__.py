@@ -1,0 +1,1 @@
+"""Pictures: each module takes evidence and gives drawings."""

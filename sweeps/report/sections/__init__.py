@@ -1,0 +1,1 @@
+"""Parts of the page: each module takes evidence and gives a section."""
