@@ -140,7 +140,8 @@ class Mlflow(Service):
     kind: ClassVar[str] = "mlflow"
 
     store: str = Field(
-        pattern=r"^(sqlite|postgresql)://", description="SQLite or PostgreSQL address, without a password"
+        pattern=r"^(sqlite|postgresql\+psycopg2)://",
+        description="sqlite:// or postgresql+psycopg2:// address, without a password",
     )
     artifacts: str = Field(description="folder or s3:// address of the artifacts")
     allowed_hosts: str = Field(description="comma-separated Host headers that are answered")

@@ -23,7 +23,7 @@ SERVICES: dict[str, Service] = {
     "ray-worker-gpu": RayWorker(token_file=TOKEN, address="ray-head:6379"),
     "mlflow": Mlflow(
         host=EVERYWHERE,
-        store="postgresql://mlflow@postgres:5432/mlflow?passfile=/run/secrets/pgpass",
+        store="postgresql+psycopg2://mlflow@postgres:5432/mlflow?passfile=/run/secrets/pgpass",
         artifacts="/artifacts",
         allowed_hosts="localhost:5000,127.0.0.1:5000,mlflow:5000",
         auth_config=SECRETS / "mlflow_auth.ini",

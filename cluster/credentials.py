@@ -83,7 +83,7 @@ def _derived(folder: Path) -> dict[str, str]:
     """The files that repeat a password in the form one program wants."""
     mlflow, postgres = ((folder / name).read_text().strip() for name in (MLFLOW_PASSWORD, POSTGRES_PASSWORD))
     local = f"sqlite:///{folder.parent / 'mlflow' / 'auth.db'}"
-    shared = f"postgresql://mlflow@postgres:5432/mlflow?passfile={POSTGRES_PASSFILE_IN_CONTAINERS}"
+    shared = f"postgresql+psycopg2://mlflow@postgres:5432/mlflow?passfile={POSTGRES_PASSFILE_IN_CONTAINERS}"
     return {
         MLFLOW_AUTH_LOCAL: _settings(local, mlflow),
         MLFLOW_AUTH: _settings(shared, mlflow),

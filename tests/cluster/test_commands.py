@@ -28,7 +28,7 @@ SERVICE_MODELS: dict[str, st.SearchStrategy[Service]] = {
     ),
     "mlflow": st.builds(
         Mlflow,
-        store=st.just("postgresql://mlflow@postgres/mlflow?passfile=/run/secrets/pgpass"),
+        store=st.just("postgresql+psycopg2://mlflow@postgres/mlflow?passfile=/run/secrets/pgpass"),
         artifacts=st.just("s3://bucket/artifacts"),
         allowed_hosts=st.just("mlflow:5000,localhost:5000"),
         workers=st.integers(1, 64),
@@ -111,12 +111,18 @@ def test_a_bad_command_line_names_option_value_and_what_is_allowed(
 
 def test_a_password_in_the_store_address_is_refused() -> None:
     with pytest.raises(BadOption, match="passfile"):
-        parse("mlflow", ["--store", "postgresql://u:hunter2@h/db", "--artifacts", "a", "--allowed-hosts", "h"])
+        parse(
+            "mlflow",
+            ["--store", "postgresql+psycopg2://u:hunter2@h/db", "--artifacts", "a", "--allowed-hosts", "h"],
+        )
 
 
 def test_a_refused_password_is_not_repeated() -> None:
     with pytest.raises(BadOption) as error:
-        parse("mlflow", ["--store", "postgresql://u:hunter2@h/db", "--artifacts", "a", "--allowed-hosts", "h"])
+        parse(
+            "mlflow",
+            ["--store", "postgresql+psycopg2://u:hunter2@h/db", "--artifacts", "a", "--allowed-hosts", "h"],
+        )
     assert "hunter2" not in str(error.value)
 
 
