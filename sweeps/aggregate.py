@@ -32,7 +32,7 @@ def trials_of(replicates: pd.DataFrame, *, objective: str = "validation_accuracy
         table[f"n_{status}"] = counts
     counted = replicates[replicates["status"].isin([Status.FINISHED, Status.STOPPED])]
     by_trial = counted.groupby("trial_id", sort=False)
-    table.insert(3, "n", by_trial.size().reindex(table.index, fill_value=0))
+    table.insert(2, "n", by_trial.size().reindex(table.index, fill_value=0))
     columns = {
         f"{metric}.{name}": values
         for metric in metrics

@@ -15,14 +15,13 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from rmt import RULES
 from rmt.registry import Options, Registry
 from sweeps.choice import Choice
 from sweeps.document import Document
+from sweeps.records import FORMAT
 from sweeps.seeds import Seeds
 from sweeps.trial_spec import Data, Initialisation, Model, Noise, Optimiser, Prune, Schedule, TrialSpec
 
-FORMAT = 1
 FROZEN = "frozen_defaults.json"
 CHOICES: dict[str, type[Choice]] = {
     "data": Data,
@@ -130,6 +129,8 @@ def _option_defaults(prefix: str, options: type[Options]) -> Document:
 
 def _versions(spec: TrialSpec) -> dict[str, int]:
     """Version of each registered function the trial uses; version 1 is not written."""
+    from rmt import RULES
+
     used: list[tuple[str, Registry[Any], str]] = [
         ("data", Data.registry(), spec.data.kind),
         ("model", Model.registry(), spec.model.kind),

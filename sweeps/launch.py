@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps import storage as storages
+from sweeps.errors import Problem, SpecError
 from sweeps.planning import Plan, Progress, make_plan
 from sweeps.progress import SweepProgress
 from sweeps.spec import SweepSpec, load_spec
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from sweeps.runner import Show
     from sweeps.tracking import Lag
 
+# How long a launch waits at its end for MLflow to catch up; the projector itself goes on after that.
+PROJECTION_SECONDS = 120.0
 Spec = SweepSpec | str | os.PathLike[str] | Mapping[str, Any]
 
 
@@ -59,6 +62,8 @@ def plan(spec: Spec, *, storage: str | os.PathLike[str] | None = None) -> tuple[
 
     sweep = _loaded(spec)
     made = make_plan(sweep, lambda data: load(data).fingerprint)
+    if problems := list(dict.fromkeys(_misfits(made))):
+        raise SpecError(problems)
     return made, made.progress(storages.resolve(storage, sweep.storage) / sweep.name)
 
 
@@ -84,25 +89,51 @@ def run(
     Raises:
         SpecError, DataNotFound, StorageError, TrackingError, ClusterUnreachable: Before anything starts.
     """
-    from sweeps import tracking
+    from sweeps.tracking import check, start_projector
+    from sweeps.tracking.store import resolve_uri
 
     begun = time.monotonic()
     sweep = _loaded(spec)
     root = storages.open_for_writing(storages.resolve(storage, sweep.storage))
     made, progress = plan(sweep, storage=root)
-    uri = tracking.resolve_uri(tracking_uri, sweep.tracking.uri)
-    tracking.check(uri)
+    uri = resolve_uri(tracking_uri, sweep.tracking.uri)
+    check(uri)
     folder = _write_plan(root, made)
     if on_plan is not None:
         on_plan(made, progress)
-    projector = tracking.start_projector(root, sweep.name, uri)
+    projector = start_projector(root, sweep.name, uri)
     try:
         complete, trained = _train(made, progress, folder, address, show)
         report = _report(root, sweep.name)
     finally:
-        lag = projector.finish()
+        lag = projector.finish(PROJECTION_SECONDS)
     statuses = made.progress(folder).counts
     return Launch(made, root, trained, statuses, complete, lag, report, time.monotonic() - begun)
+
+
+def _misfits(made: Plan) -> Iterator[Problem]:
+    """What only the data itself can tell: splits and batches that are too large, architectures that do not fit."""
+    from sweeps import models
+    from sweeps.data import check_split, load
+
+    seen: set[str] = set()
+    for trial in (planned.spec for planned in made):
+        key = f"{trial.data.model_dump_json()} {trial.model.model_dump_json()} {trial.training.batch_size}"
+        if key in seen:
+            continue
+        seen.add(key)
+        dataset = load(trial.data)
+        yield from check_split(dataset, validation=trial.data.validation, train_size=trial.data.train_size)
+        left = trial.data.train_size or len(dataset.train_labels) - trial.data.validation
+        if trial.training.batch_size > left:
+            message = (
+                f"{trial.training.batch_size} is more than the {left} training examples; allowed: 1 to {left}"
+            )
+            yield Problem("training.batch_size", message)
+        try:
+            models.check(trial.model, dataset.shape, dataset.classes)
+        except models.ArchitectureMismatch as error:
+            yield Problem("model", str(error))
 
 
 def _loaded(spec: Spec) -> SweepSpec:

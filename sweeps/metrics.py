@@ -16,13 +16,19 @@ HISTORY = {
     "weight_norm": "Euclidean norm of all parameters",
     "dead_units": "hidden units that no validation example activates",
     "classes_never_predicted": "output classes that no validation example is given",
+    "train_seconds": "time of the epoch's training steps, of the whole stack",
+    "evaluation_seconds": "time of the epoch's evaluation, of the whole stack",
 }
 FINAL = {
     "test_accuracy": "accuracy on the test set; reported, never chosen by",
     "test_loss": "cross-entropy on the test set; reported, never chosen by",
+    "test_classes_never_predicted": "output classes that no test example is given",
+    "test_examples": "size of the test set",
     "parameters": "number of parameters kept, biases included",
 }
 KNOWN = HISTORY | FINAL
+# What is said of a metric over the replicates of a trial, as METRIC.STATISTIC.
+STATISTICS = ("mean", "median", "sd", "ci_low", "ci_high")
 
 
 def require_known(metric: str) -> None:

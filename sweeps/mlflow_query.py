@@ -125,7 +125,7 @@ def _replicate(run: Run) -> dict[str, Any]:
         **_configuration(run),
         **run.data.metrics,
         "epochs": int(tags["epochs"]),
-        "started": run.info.start_time,
+        "started": int(tags["started"]),
         "ended": run.info.end_time,
     }
     return {column: value for column, value in row.items() if value is not None}

@@ -45,7 +45,11 @@ def status_of(name: str, root: Root = None) -> dict[str, Any]:
     place = storage.resolve(root)
     sweep = storage.sweep_folder(place, name)
     counts, _ = _counts(sweep)
-    return {**_row(name, sweep), "storage": str(place), "states": dict(sorted(counts.items()))}
+    return {
+        **_row(name, sweep),
+        "storage": str(place),
+        "states": {str(state): count for state, count in sorted(counts.items())},
+    }
 
 
 def log_of(name: str, trial: str, root: Root = None) -> str:
@@ -84,20 +88,22 @@ def sync_sweep(
     name: str, root: Root = None, uri: str | None = None, *, follow: bool = False, rebuild: bool = False
 ) -> Lag:
     """Project a sweep's records into MLflow; returns what could not be."""
-    from sweeps import tracking
+    from sweeps.tracking import project
+    from sweeps.tracking.store import resolve_uri
 
     place = storage.resolve(root)
     storage.sweep_folder(place, name)
-    chosen = tracking.resolve_uri(uri, spec_of(name, storage=place).tracking.uri)
-    return tracking.project(place, name, chosen, follow=follow, rebuild=rebuild)
+    chosen = resolve_uri(uri, spec_of(name, storage=place).tracking.uri)
+    return project(place, name, chosen, follow=follow, rebuild=rebuild)
 
 
 def delete_sweep(name: str, root: Root = None, uri: str | None = None) -> None:
     """Delete the runs of a sweep, then its records: a crash in between leaves records, which are the truth."""
-    from sweeps import tracking
+    from sweeps.tracking.session import delete
+    from sweeps.tracking.store import resolve_uri
 
     place = storage.resolve(root)
     sweep = storage.sweep_folder(place, name)
-    chosen = tracking.resolve_uri(uri, spec_of(name, storage=place).tracking.uri)
-    tracking.delete(place, name, chosen)
+    chosen = resolve_uri(uri, spec_of(name, storage=place).tracking.uri)
+    delete(place, name, chosen)
     shutil.rmtree(sweep)

@@ -22,7 +22,7 @@ class SweepProgress:
         trials: Trials that this launch trains.
         replicates: Replicates that this launch trains.
         running: Trials that train now, with the epoch each has done.
-        ended: Trials by how they ended: `failed` or `diverged` if any replicate did, else `finished`.
+        outcomes: How each ended trial ended: `failed`, `diverged` or `stopped` if any replicate did.
         done: Replicates that have ended.
         best: Best value of the objective among ended, undiverged trials, and the trial's name.
     """
@@ -31,7 +31,7 @@ class SweepProgress:
     trials: int
     replicates: int
     running: dict[str, int] = field(default_factory=dict)
-    ended: Counter[str] = field(default_factory=Counter)
+    outcomes: dict[str, Status] = field(default_factory=dict)
     done: int = 0
     best: tuple[float, str] | None = None
     since: float = field(default_factory=time.monotonic)
@@ -41,11 +41,13 @@ class SweepProgress:
         self.running[trial.trial_id] = int(row["epoch"])
 
     def end(self, trial: PlannedTrial, statuses: Counter[str], row: Mapping[str, Any]) -> None:
-        """A trial has ended."""
+        """A trial has ended; said twice, it counts once."""
         self.running.pop(trial.trial_id, None)
+        if trial.trial_id in self.outcomes:
+            return
         self.done += statuses.total()
         bad = next((s for s in (Status.FAILED, Status.DIVERGED, Status.STOPPED) if statuses[s]), None)
-        self.ended[bad or Status.FINISHED] += 1
+        self.outcomes[trial.trial_id] = bad or Status.FINISHED
         value = row.get(f"{self.objective.metric}.{self.objective.statistic}", math.nan)
         if bad is None and math.isfinite(value) and self._is_better(value):
             self.best = (value, trial.trial_id)
@@ -54,6 +56,11 @@ class SweepProgress:
         if self.best is None:
             return True
         return value > self.best[0] if self.objective.mode == "max" else value < self.best[0]
+
+    @property
+    def ended(self) -> Counter[Status]:
+        """Trials by how they ended."""
+        return Counter(self.outcomes.values())
 
     @property
     def per_minute(self) -> float:
@@ -67,7 +74,7 @@ class SweepProgress:
 
     def line(self) -> str:
         """One line for a log."""
-        parts = [f"{self.ended.total()}/{self.trials} trials", f"{len(self.running)} running"]
+        parts = [f"{len(self.outcomes)}/{self.trials} trials", f"{len(self.running)} running"]
         parts += [
             f"{self.ended[s]} {s}" for s in (Status.STOPPED, Status.DIVERGED, Status.FAILED) if self.ended[s]
         ]

@@ -19,8 +19,8 @@ from sweeps import records
 from sweeps import storage as storages
 from sweeps.aggregate import trials_of
 from sweeps.errors import SpecError, SweepNotFound
-from sweeps.metrics import KNOWN, refuse_test
-from sweeps.spec import STATISTICS, SweepSpec, build_spec, build_trial
+from sweeps.metrics import KNOWN, STATISTICS, refuse_test
+from sweeps.spec import SweepSpec, build_spec, build_trial
 from sweeps.table import replicates_of
 from sweeps.trial_spec import TrialSpec
 

@@ -57,8 +57,11 @@ def _quieten() -> None:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_TRAIN_V2_ENABLED": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+        # Actors are kept for the next trial only while one is staged; a searcher stages a single one by default.
+        "TUNE_MAX_PENDING_TRIALS_PG": "16",
         # Our own records are the state; Tune's snapshots would cost time on every trial of a large sweep.
         "TUNE_GLOBAL_CHECKPOINT_S": "3600",
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",

@@ -15,9 +15,9 @@ from typing import Any
 
 from sweeps import storage
 from sweeps.errors import StorageError
-from sweeps.identity import FORMAT
 from sweeps.status import Status
 
+FORMAT = 1
 RECORD = "record.json"
 HISTORY = "history.jsonl"
 Record = dict[str, Any]
@@ -70,7 +70,8 @@ class Recorder:
 
 
 def _equal(line: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    plain = storage.finite(dict(row))
+    """Whether two trainings of an epoch gave the same numbers; what they took is not one of them."""
+    plain = storage.finite({name: value for name, value in row.items() if not name.endswith("_seconds")})
     return all(line.get(name) == value for name, value in plain.items())
 
 

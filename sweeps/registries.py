@@ -9,7 +9,8 @@ from rmt.registry import Registry
 
 def registries() -> dict[str, Registry[Any]]:
     """By the word that `sweeps names` uses."""
-    from rmt import MEASURES, NOISE, RULES
+    from rmt import NOISE, RULES
+    from rmt.measures import MEASURES
     from sweeps.data import DATASETS
     from sweeps.design import DESIGNS
     from sweeps.initialisations import INITIALISATIONS

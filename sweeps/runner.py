@@ -10,6 +10,7 @@ What happens to a trial that
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -129,11 +130,13 @@ def train(
             storage_path=str(scratch),
             callbacks=[_Watcher(trials, progress, show)],
             failure_config=tune.FailureConfig(max_failures=RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # records are the state
             verbose=0,
         ),
     )
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is in the records and on our own lines
     results = tuner.fit()
-    complete = progress.ended.total() >= len(trials)
+    complete = len(progress.outcomes) == len(trials)
     if complete:
         reconcile(trials, sweep, "; ".join(map(_first_line, results.errors)))
     return complete

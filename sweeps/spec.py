@@ -18,7 +18,6 @@ from sweeps.space import Dimension
 from sweeps.trial_spec import TrialSpec
 
 NAME_PATTERN = r"^[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*$"
-STATISTICS = ("mean", "median", "sd", "ci_low", "ci_high")
 
 
 def _check_seeds(given: Any) -> int | list[int]:

@@ -7,7 +7,7 @@ out spares what autograd keeps and allocates; a test compares it with autograd.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sweeps.stack import Tensors
-from sweeps.stack_program import Reading, Step, targets
+from sweeps.stack_program import Gradient, Reading, Step, chunks, targets
 
 aten = torch.ops.aten
 
@@ -52,20 +52,11 @@ class Linear:
         """What passes between the factors: (replicate, K, example)."""
         return _product(values[f"{self.name}.right"], inputs, None)
 
-    def backward(
-        self, values: Tensors, inputs: Tensor, d: Tensor, gradients: Tensors, *, is_first: bool
-    ) -> Tensor:
-        """Write the parameters' gradients; return the inputs' unless nothing lies before."""
-        if f"{self.name}.bias" in values:
-            gradients[f"{self.name}.bias"] = d.sum(-1)
-        last = "weight"
-        if f"{self.name}.left" in values:
-            left = values[f"{self.name}.left"]
-            gradients[f"{self.name}.left"] = _outer(d, self.inner(values, inputs))
-            d, last = torch.bmm(left.mT, d), "right"
-        weight = values[f"{self.name}.{last}"]
-        gradients[f"{self.name}.{last}"] = _outer(d, inputs)
-        return d if is_first else torch.bmm(weight.mT, d)
+    def parts(self, values: Tensors, inputs: Tensor) -> list[tuple[str, Tensor]]:
+        """The weights in the order of computation, each with its input."""
+        if f"{self.name}.weight" in values:
+            return [(f"{self.name}.weight", inputs)]
+        return [(f"{self.name}.right", inputs), (f"{self.name}.left", self.inner(values, inputs))]
 
 
 def _product(weight: Tensor, inputs: Tensor, bias: Tensor | None) -> Tensor:
@@ -77,10 +68,11 @@ def _product(weight: Tensor, inputs: Tensor, bias: Tensor | None) -> Tensor:
     return flat.unflatten(0, weight.shape[:2])
 
 
-def _outer(d: Tensor, inputs: Tensor) -> Tensor:
-    """Sum over examples of d ⊗ inputs: (replicate, out, in)."""
+def _outer(d: Tensor, inputs: Tensor, places: slice) -> Tensor:
+    """Sum over examples of d ⊗ inputs for some replicates: (replicate, out, in)."""
+    d = d[places]
     if inputs.ndim == 3:
-        return torch.bmm(d, inputs.mT)
+        return torch.bmm(d, inputs[places].mT)
     return (d.flatten(0, 1) @ inputs.mT).unflatten(0, d.shape[:2])
 
 
@@ -125,14 +117,26 @@ class Chain:
         wanted = targets(labels, logits.shape[1], smoothing, logits.dtype)
         losses = (logs * wanted).sum((1, 2)).div_(-len(labels))
         d = logs.exp_().sub_(wanted).div_(len(labels))
-        gradients: Tensors = {}
+        return Step(losses, hits, self._backward(values, trace, d))
+
+    def _backward(self, values: Tensors, trace: list[Tensor], d: Tensor) -> Iterator[Gradient]:
+        """Gradients from the last layer to the first; `d` is that of the logits.
+
+        What goes on to the layer before is computed first: a weight may change once its gradient has been given.
+        """
         for position in range(len(self._links) - 1, -1, -1):
-            link, before, after = self._links[position], trace[position], trace[position + 1]
-            if isinstance(link, Linear):
-                d = link.backward(values, before, d, gradients, is_first=position == 0)
-            else:
+            link, before, after = self._links[position], trace[position], trace.pop()
+            if not isinstance(link, Linear):
                 d = link.backward(d, before, after)
-        return Step(losses, hits, gradients)
+            else:
+                if (bias := f"{link.name}.bias") in values:
+                    yield Gradient(bias, slice(None), d.sum(-1))
+                for name, inputs in reversed(link.parts(values, before)):
+                    outer, weight = d, values[name]
+                    if inputs.ndim == 3:
+                        d = torch.bmm(weight.mT, outer)
+                    for places in chunks(weight):
+                        yield Gradient(name, places, _outer(outer, inputs, places))
 
     def read(self, values: Tensors, buffers: Tensors, inputs: Tensor) -> Reading:
         """Outputs without gradient."""

@@ -56,7 +56,7 @@ class Trained(NamedTuple):
 
     losses: Tensor
     hits: Tensor
-    gradient_norms: Tensor
+    gradient_norms: Tensor | None
     rate: float
     seconds: float
 
@@ -167,19 +167,22 @@ class StackTraining:
         steps = self._data.steps
         losses, hits = [], []
         for number, batch in enumerate(self._data.batches(self.epoch)):
-            found = self._stepper.gradients(stack, program, batch.inputs, batch.labels)
+            rate = self._stepper.rate(self.epoch - 1 + (number + 0.5) / steps)
+            found = self._stepper.step(
+                stack,
+                program,
+                batch.inputs,
+                batch.labels,
+                rate=rate,
+                number=(self.epoch - 1) * steps + number + 1,
+                with_norms=number == steps - 1,
+            )
             losses.append(found.losses * len(batch))
             hits.append(found.hits)
-            if number == steps - 1:
-                gradient_norms = norms(found.gradients)
-            done = self.epoch - 1 + (number + 0.5) / steps
-            rate = self._stepper.rate(done)
-            step = (self.epoch - 1) * steps + number + 1
-            self._stepper.update(stack, found.gradients, rate=rate, number=step)
         return Trained(
             torch.stack(losses).double().cpu(),
             torch.stack(hits).sum(0).cpu(),
-            gradient_norms,
+            found.gradient_norms,
             rate,
             time.perf_counter() - began,
         )
@@ -210,7 +213,6 @@ class StackTraining:
             "train_accuracy": trained.hits.double() / examples,
             "validation_loss": validation.losses,
             "validation_accuracy": validation.accuracies,
-            "gradient_norm": trained.gradient_norms,
             "weight_norm": norms(stack.values),
             "dead_units": validation.dead_units,
             "classes_never_predicted": validation.never_predicted,
@@ -220,6 +222,8 @@ class StackTraining:
             "train_seconds": trained.seconds,
             "evaluation_seconds": evaluation_seconds,
         }
+        if trained.gradient_norms is not None:
+            columns["gradient_norm"] = trained.gradient_norms
         numbers = {name: column.tolist() for name, column in columns.items()}
         return {
             place: {name: column[place] for name, column in numbers.items()}

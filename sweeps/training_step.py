@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sweeps.optimisers import OPTIMISERS, SCHEDULES, Optimiser
 from sweeps.stack import Replica, Stack, Tensors
-from sweeps.stack_program import Program, Step
+from sweeps.stack_program import Gradient, Program
 from sweeps.trial_spec import Training
+
+
+class Stepped(NamedTuple):
+    """What a step found before its update.
+
+    Attributes:
+        losses: (replicate,) mean cross-entropy of the batch.
+        hits: (replicate,) examples classified rightly.
+        gradient_norms: (replicate,) before clipping, penalty included; None unless wanted.
+    """
+
+    losses: Tensor
+    hits: Tensor
+    gradient_norms: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -37,65 +54,45 @@ class Stepper:
         for slot in self.optimiser.slots:
             replica.slots[slot] = {name: torch.zeros_like(value) for name, value in replica.values.items()}
 
-    def gradients(self, stack: Stack, program: Program, inputs: Tensor, labels: Tensor) -> Step:
-        """Losses, and gradients as they enter the update: with the penalty's, without what is masked, clipped.
+    def step(
+        self,
+        stack: Stack,
+        program: Program,
+        inputs: Tensor,
+        labels: Tensor,
+        *,
+        rate: float,
+        number: int,
+        with_norms: bool = False,
+    ) -> Stepped:
+        """Update a stack on one batch.
 
         Args:
-            stack: Its values are read, its buffers brought up to date.
-            program: Computes the stack.
+            stack: Changed in place.
+            program: Computes it.
             inputs: (example, channel, height, width), shared by all replicates.
             labels: (example,)
+            rate: Learning rate.
+            number: Of the step, from 1 over the whole training.
+            with_norms: Whether the gradients' norms are wanted.
         """
-        training = self.training
-        found = program.step(stack.values, stack.buffers, inputs, labels, training.label_smoothing)
-        for name, gradient in found.gradients.items():
-            penalise(gradient, stack.values[name], training.l1, training.l2)
-            if (mask := stack.masks.get(name)) is not None:
-                gradient.mul_(mask)
-            for place in stack.frozen:
-                gradient[place] = 0
-        if training.clip_norm is not None:
-            _clip(found.gradients, training.clip_norm)
-        return found
+        found = program.step(stack.values, stack.buffers, inputs, labels, self.training.label_smoothing)
+        gradients: Iterable[Gradient] = map(partial(self._complete, stack), found.gradients)
+        gradient_norms = None
+        if with_norms or self.training.clip_norm is not None:
+            gradients = list(gradients)
+            gradient_norms = norms_of(gradients)
+            self._clip(gradients, gradient_norms)
+        for gradient in gradients:
+            self._update(stack, gradient, rate, number)
+        return Stepped(found.losses, found.hits, gradient_norms)
 
-    def update(self, stack: Stack, gradients: Tensors, *, rate: float, number: int) -> None:
-        """Apply the gradients; they may be overwritten."""
-        for name, gradient in gradients.items():
-            slots = [stack.slots[slot][name] for slot in self.optimiser.slots]
-            self.optimiser.update(stack.values[name], gradient, slots, rate=rate, step=number)
-
-
-def penalise(gradient: Tensor, value: Tensor, l1: float, l2: float) -> None:
-    """Add the gradient of l1 Σ|θ| + l2 Σθ² (SCIENCE 1.12), zero at θ = 0."""
-    if l2:
-        gradient.add_(value, alpha=2 * l2)
-    if l1:
-        gradient.add_(value.sign(), alpha=l1)
-
-
-def norms(tensors: Tensors) -> Tensor:
-    """(replicate,) Euclidean norm of all parameters of each replicate."""
-    each = [torch.linalg.vector_norm(tensor.flatten(1), dim=1) for _, tensor in _in_order(tensors)]
-    return torch.linalg.vector_norm(torch.stack(each), dim=0)
-
-
-def penalties(values: Tensors, l1: float, l2: float) -> Tensor:
-    """(replicate,) l1 Σ|θ| + l2 Σθ², biases included."""
-    total = torch.zeros(len(next(iter(values.values()))), dtype=torch.float64)
-    for _, value in _in_order(values):
-        flat = value.flatten(1)
-        total += l1 * torch.linalg.vector_norm(flat, 1, dim=1).cpu().double()
-        total += l2 * torch.linalg.vector_norm(flat, 2, dim=1).cpu().double().square()
-    return total
-
-
-def _in_order(tensors: Tensors) -> list[tuple[str, Tensor]]:
-    """By name: a sum does not depend on the order in which layers were factored or read from a file."""
-    return sorted(tensors.items())
-
-
-def _clip(gradients: Tensors, limit: float) -> None:
-    """Scale each replicate's gradient to a norm of at most `limit`."""
-    scale = (limit / norms(gradients)).clamp(max=1.0)
-    for gradient in gradients.values():
-        gradient.mul_(scale.view(-1, *[1] * (gradient.ndim - 1)))
+    def _complete(self, stack: Stack, gradient: Gradient) -> Gradient:
+        """Add the penalty's gradient, and leave out what is masked or frozen."""
+        name, places, values = gradient
+        penalise(values, stack.values[name][places], self.training.l1, self.training.l2)
+        if (mask := stack.masks.get(name)) is not None:
+            values.mul_(mask[places])
+        for place in stack.frozen & set(range(len(stack.members))[places]):
+            values[place - (places.start or 0)] = 0
+        return gradient

@@ -42,7 +42,7 @@ def sync(
 
     lag = sync_sweep(name, storage, tracking_uri, follow=follow, rebuild=rebuild)
     typer.echo(str(lag))
-    if lag:
+    if not lag.is_complete:
         raise typer.Exit(1)
 
 

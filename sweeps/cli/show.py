@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from sweeps.metrics import STATISTICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
     from sweeps.progress import SweepProgress
     from sweeps.query import Answer
 
-console = Console(highlight=False)
+# A file or a pipe has no width: rows stay whole there.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+SHOWN = ("validation_accuracy", "test_accuracy", "parameters_kept")
 # A log that is not a terminal gets a line when something has changed, at most this often.
 LOG_SECONDS = 10.0
 
@@ -37,7 +42,7 @@ class Display:
         if self._status is not None:
             self._status.start()
             self._status.update(escape(progress.line()))
-        elif time.monotonic() - self._logged >= LOG_SECONDS or progress.ended.total() == progress.trials:
+        elif time.monotonic() - self._logged >= LOG_SECONDS or len(progress.outcomes) == progress.trials:
             self._logged = time.monotonic()
             console.print(escape(progress.line()), soft_wrap=True)
 
@@ -99,12 +104,13 @@ def launch(done: Launch, *, command: str) -> None:
     console.print("replicates: " + ", ".join(f"{n} {state}" for state, n in sorted(done.statuses.items())))
     if done.report is None:
         return
+    where = "" if str(storage) == str(_default()) else f" --storage {storage}"
     answers(best(name, storage=storage))
     if done.plan.spec.baseline and done.complete:
-        comparison(compare(name, storage=storage), only_sentences=True)
-    if done.lag:
-        console.print(f"MLflow is behind: {done.lag}. Catch up with: sweeps sync {name}")
-    where = "" if str(storage) == str(_default()) else f" --storage {storage}"
+        verdicts(compare(name, storage=storage))
+        console.print(f"in full: [bold]sweeps compare {name}{where}[/]", soft_wrap=True)
+    if done.lag is not None and not done.lag.is_complete:
+        console.print(f"MLflow is behind: {done.lag}. Catch up with: sweeps sync {name}{where}", soft_wrap=True)
     console.print(f"report:    {done.report}", soft_wrap=True)
     console.print(f"MLflow UI: [bold]sweeps ui {name}{where}[/]", soft_wrap=True)
 
@@ -157,26 +163,62 @@ def _short(value: object) -> str:
 
 
 def frame(table: pd.DataFrame) -> None:
-    """A data frame, columns that never vary left out and said."""
-    varying = [
-        c for c in table if table[c].astype(str).nunique() > 1 or c in ("trial_id", "replicate_id", "status")
-    ]
-    shown = Table(*[str(c) for c in varying], box=None)
-    for row in table[varying].itertuples(index=False):
-        shown.add_row(*[_short(value) for value in row])
+    """A table of trials or replicates: names, what varies in the configuration, and the numbers asked for most."""
+    names = [c for c in ("trial_id", "replicate_id", "role", "status", "reason", "n") if c in table]
+    broken = [c for c in ("n_diverged", "n_failed", "n_stopped") if c in table and table[c].any()]
+    paths = [c for c in table if "." in c and c.rpartition(".")[2] not in STATISTICS and table[c].nunique() > 1]
+    numbers = [c for m in SHOWN for c in (m, f"{m}.mean", f"{m}.sd") if c in table]
+    chosen = [*names, *broken, *paths, *numbers]
+    shown = Table(*chosen, box=None)
+    for row in table[chosen].itertuples(index=False):
+        shown.add_row(*["" if is_missing(value) else _short(value) for value in row])
     console.print(shown)
-    if len(varying) < table.shape[1]:
-        console.print(
-            f"{table.shape[1] - len(varying)} columns that do not vary are not shown; --csv has them all"
+    if len(chosen) < table.shape[1]:
+        console.print(f"{table.shape[1] - len(chosen)} more columns with --csv, --json or --parquet")
+
+
+def is_missing(value: object) -> bool:
+    """Whether a cell of a table holds nothing."""
+    return value is None or str(value) in ("<NA>", "nan")
+
+
+def comparison(table: pd.DataFrame) -> None:
+    """A comparison: a row an arm, then a sentence each."""
+    groups = list(table.columns[: list(table.columns).index("arm")])
+    varying = [c for c in groups if table[c].astype(str).nunique() > 1 and not c.startswith("prune.")]
+    shown = Table(*varying, "arm", "n", "mean", "sd", "difference", "variance ratio", "verdict", box=None)
+    for _, row in table.iterrows():
+        shown.add_row(
+            *(_short(row[c]) for c in varying),
+            escape(row["arm"]),
+            f"{row['n']}",
+            _bounds(row, "mean"),
+            _bounds(row, "sd"),
+            _bounds(row, "difference", sign="+"),
+            _bounds(row, "variance_ratio", digits=".3g"),
+            escape(str(row["verdict"])),
         )
+    console.print(shown)
+    for sentence in dict.fromkeys(table["sentence"]):
+        console.print(escape(f"- {sentence}"), soft_wrap=True)
 
 
-def comparison(table: pd.DataFrame, *, only_sentences: bool = False) -> None:
-    """A comparison: a row an arm, then its sentences."""
-    if not only_sentences:
-        frame(table.drop(columns=[c for c in ("sentence",) if c in table]))
-    for sentence in dict.fromkeys(table.get("sentence", [])):
-        console.print(escape(str(sentence)), soft_wrap=True)
+def _bounds(row: pd.Series, name: str, *, digits: str = ".4f", sign: str = "") -> str:
+    """A number with its interval, as far as there are any."""
+    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
+    if is_missing(value):
+        return "–"
+    if is_missing(low):
+        return f"{value:{sign}{digits}}"
+    return f"{value:{sign}{digits}} [{low:{sign}{digits}}, {high:{sign}{digits}}]"
+
+
+def verdicts(table: pd.DataFrame) -> None:
+    """How often a comparison came to which verdict."""
+    versus = table[~table["is_baseline"]]
+    console.print(f"pruned against unpruned by seed, test accuracy, {len(versus)} comparisons:")
+    for verdict, count in versus["verdict"].value_counts().items():
+        console.print(escape(f"  {count} × {verdict}"), soft_wrap=True)
 
 
 def sweeps(rows: Sequence[Mapping[str, Any]]) -> None:
