@@ -10,7 +10,6 @@ from torch import Tensor
 
 from sweeps.stack import Tensors
 
-
 CHUNK_BYTES = 1 << 20
 """Gradients come in pieces of about this size: a piece is still in cache when the update uses it (half the time of
 an update at width 1000, where a stack's weights are larger than any cache)."""

@@ -96,3 +96,48 @@ class Stepper:
         for place in stack.frozen & set(range(len(stack.members))[places]):
             values[place - (places.start or 0)] = 0
         return gradient
+
+    def _clip(self, gradients: Iterable[Gradient], gradient_norms: Tensor) -> None:
+        """Scale each replicate's gradient to a norm of at most `clip_norm`."""
+        if (limit := self.training.clip_norm) is None:
+            return
+        scale = (limit / gradient_norms).clamp(max=1.0)
+        for gradient in gradients:
+            values = gradient.values
+            values.mul_(scale[gradient.places].view(-1, *[1] * (values.ndim - 1)))
+
+    def _update(self, stack: Stack, gradient: Gradient, rate: float, number: int) -> None:
+        name, places, values = gradient
+        slots = [stack.slots[slot][name][places] for slot in self.optimiser.slots]
+        self.optimiser.update(stack.values[name][places], values, slots, rate=rate, step=number)
+
+
+def penalise(gradient: Tensor, value: Tensor, l1: float, l2: float) -> None:
+    """Add the gradient of l1 Σ|θ| + l2 Σθ² (SCIENCE 1.12), zero at θ = 0."""
+    if l2:
+        gradient.add_(value, alpha=2 * l2)
+    if l1:
+        gradient.add_(value.sign(), alpha=l1)
+
+
+def norms(tensors: Tensors) -> Tensor:
+    """(replicate,) Euclidean norm of all parameters of each replicate."""
+    return norms_of([Gradient(name, slice(None), tensor) for name, tensor in tensors.items()])
+
+
+def norms_of(gradients: Iterable[Gradient]) -> Tensor:
+    """(replicate,) Euclidean norm of all gradients of each replicate."""
+    each: dict[str, list[Tensor]] = {}
+    for name, _, values in gradients:
+        each.setdefault(name, []).append(torch.linalg.vector_norm(values.flatten(1), dim=1))
+    return torch.linalg.vector_norm(torch.stack([torch.cat(some) for _, some in sorted(each.items())]), dim=0)
+
+
+def penalties(values: Tensors, l1: float, l2: float) -> Tensor:
+    """(replicate,) l1 Σ|θ| + l2 Σθ², biases included."""
+    total = torch.zeros(len(next(iter(values.values()))), dtype=torch.float64)
+    for _, value in sorted(values.items()):
+        flat = value.flatten(1)
+        total += l1 * torch.linalg.vector_norm(flat, 1, dim=1).cpu().double()
+        total += l2 * torch.linalg.vector_norm(flat, 2, dim=1).cpu().double().square()
+    return total
