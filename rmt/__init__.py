@@ -28,40 +28,71 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rmt.analyse import analyse as analyse
+    from rmt.certificate import Certificate as Certificate
+    from rmt.certify import certify as certify
     from rmt.cut import Cut as Cut
     from rmt.edges import detection_limit as detection_limit
     from rmt.edges import noise_edge as noise_edge
     from rmt.edges import noise_threshold as noise_threshold
     from rmt.estimators import NOISE as NOISE
     from rmt.gate import Gate as Gate
+    from rmt.layers import LowRankConv2d as LowRankConv2d
+    from rmt.layers import LowRankLinear as LowRankLinear
+    from rmt.layers import match_structure as match_structure
     from rmt.marchenko_pastur import MarchenkoPastur as MarchenkoPastur
     from rmt.matrices import Factors as Factors
     from rmt.matrices import pad_factors as pad_factors
     from rmt.matrices import parameters as parameters
+    from rmt.measures import MEASURES as MEASURES
+    from rmt.measures import measure as measure
     from rmt.memory import Memory as Memory
+    from rmt.module_layers import layers_of as layers_of
+    from rmt.module_layers import matrices_of as matrices_of
+    from rmt.module_pruning import prune as prune
     from rmt.noise import NoiseFit as NoiseFit
     from rmt.noise import fit as fit
     from rmt.noise import fit_stack as fit_stack
+    from rmt.optimiser_state import carry_state as carry_state
+    from rmt.optimiser_state import project_momentum as project_momentum
     from rmt.plan import Layer as Layer
+    from rmt.presets import reference as reference
     from rmt.pruner import Pruner as Pruner
+    from rmt.report import PruneReport as PruneReport
     from rmt.rules import RULES as RULES
+    from rmt.sparsify import sparsify_entries as sparsify_entries
+    from rmt.sparsify import sparsify_vectors as sparsify_vectors
+    from rmt.sparsify import sparsify_vectors_below as sparsify_vectors_below
     from rmt.spectrum import Spectrum as Spectrum
     from rmt.spectrum import hill_alpha as hill_alpha
     from rmt.spectrum import spectrum as spectrum
 
 # Module -> the names it gives to `rmt`; an entry here needs its line above, for type checkers.
 _EXPORTS: dict[str, tuple[str, ...]] = {
+    "analyse": ("analyse",),
+    "certificate": ("Certificate",),
+    "certify": ("certify",),
     "cut": ("Cut",),
     "edges": ("detection_limit", "noise_edge", "noise_threshold"),
     "estimators": ("NOISE",),
     "gate": ("Gate",),
+    "landscape": (),
+    "layers": ("LowRankConv2d", "LowRankLinear", "match_structure"),
     "marchenko_pastur": ("MarchenkoPastur",),
     "matrices": ("Factors", "pad_factors", "parameters"),
+    "measures": ("MEASURES", "measure"),
     "memory": ("Memory",),
+    "module_layers": ("layers_of", "matrices_of"),
+    "module_pruning": ("prune",),
     "noise": ("NoiseFit", "fit", "fit_stack"),
+    "optimiser_state": ("carry_state", "project_momentum"),
     "plan": ("Layer",),
+    "plot": (),
+    "presets": ("reference",),
     "pruner": ("Pruner",),
+    "report": ("PruneReport",),
     "rules": ("RULES",),
+    "sparsify": ("sparsify_entries", "sparsify_vectors", "sparsify_vectors_below"),
     "spectrum": ("Spectrum", "hill_alpha", "spectrum"),
     "tracy_widom": (),
 }

@@ -8,23 +8,27 @@ Source: the algorithm "MP-based pruning" of arXiv:2310.03165 and its public code
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import nn
+from torch.optim import Optimizer
 
 from rmt.budget import allocate, strength_within
 from rmt.cut import Case, Cut
 from rmt.errors import DegenerateSpectrum, InvalidOption, InvalidWeight
-from rmt.matrices import Factors, Weight, dense, shape_of
+from rmt.matrices import Weight
 from rmt.memory import Memory
+from rmt.module_pruning import Validate, prune_module
 from rmt.noise import NoiseFit, fit
+from rmt.optimiser_state import Carry
 from rmt.plan import Layer, plan_layers
+from rmt.report import PruneReport
 from rmt.schedule import Schedule
-from rmt.spectrum import Spectrum, spectrum
+from rmt.spectrum import Spectrum
+from rmt.stack_spectra import count_unusable, is_finite, stack_spectra
 
 Refit = Literal["censored", "first_fit"]
 
@@ -47,6 +51,7 @@ class Pruner:
         refit: "censored" fits every time, without the values that are zero; "first_fit" keeps each layer's first
             threshold.
         min_rank: Fewest singular values that a layer keeps.
+        seed: Of `self.generator`, which `step` uses; `cut` is given its own.
 
     Raises:
         InvalidOption: An option out of range, two layers of one name.
@@ -69,6 +74,7 @@ class Pruner:
         total_parameters: int | None = None,
         refit: Refit = "censored",
         min_rank: int = 1,
+        seed: int = 0,
     ) -> None:
         if budget is not None and not 0 < budget <= 1:
             raise InvalidOption(f"budget is {budget}; it must lie in (0, 1]")
@@ -95,6 +101,8 @@ class Pruner:
         self.budget = budget
         self.total_parameters = total_parameters
         self.refit: Refit = refit
+        self.memory = Memory()
+        self.generator = torch.Generator().manual_seed(seed)
 
     @property
     def epochs_due(self) -> tuple[int, ...]:
@@ -127,7 +135,7 @@ class Pruner:
             InvalidWeight: A matrix does not have its layer's shape, or a layer has not one weight a replicate.
             InvalidOption: A name that is no layer of this pruner.
         """
-        spectra = self._spectra(weights)
+        spectra = stack_spectra(weights, self.layers)
         replicates = range(len(memories))
         if len(generators) != len(memories) or any(len(column) != len(memories) for column in spectra.values()):
             raise InvalidWeight(
@@ -141,31 +149,51 @@ class Pruner:
         ]
         return {name: [cuts[name] for cuts in chosen] for name in weights}
 
-    def _spectra(self, weights: Mapping[str, Sequence[Weight]]) -> dict[str, list[Spectrum]]:
-        """Spectra of all matrices, finite dense ones of one shape in one batch."""
-        found: dict[tuple[str, int], Spectrum] = {}
-        batches: dict[Any, list[tuple[str, int]]] = defaultdict(list)
-        for name, column in weights.items():
-            for r, weight in enumerate(column):
-                self._check_shape(name, weight)
-                if not _is_finite(weight):
-                    found[name, r] = _unknown_spectrum(weight)
-                elif isinstance(weight, Factors):
-                    found[name, r] = spectrum(weight)
-                else:
-                    batches[weight.shape, weight.dtype, weight.device].append((name, r))
-        for places in batches.values():
-            stack = torch.stack([dense(weights[name][r]).detach() for name, r in places])
-            for (name, r), single in zip(places, spectrum(stack).unstack(), strict=True):
-                found[name, r] = replace(single, weight=weights[name][r])
-        return {name: [found[name, r] for r in range(len(column))] for name, column in weights.items()}
+    def step(
+        self,
+        module: nn.Module,
+        epoch: int,
+        *,
+        optimiser: Optimizer | None = None,
+        carry: Carry = "project",
+        validate: Validate | None = None,
+        max_drop: float | None = None,
+        force: bool = False,
+    ) -> PruneReport | None:
+        """Prune an ordinary module, in place, if a cut is due after `epoch`.
 
-    def _check_shape(self, name: str, weight: Weight) -> None:
-        if name not in self.layers:
-            raise InvalidOption(f"{name!r} is no layer of this pruner; known: {', '.join(self.layers)}")
-        layer = self.layers[name]
-        if shape_of(weight) != (layer.rows, layer.cols):
-            raise InvalidWeight(f"{name} has shape {shape_of(weight)}, not {(layer.rows, layer.cols)}")
+        Submodules are replaced by factored ones; the optimiser is told. What is remembered between steps (first
+        fits, random state) is kept in `self.memory` and `self.generator`.
+
+        Args:
+            module: The network whose layers this pruner was made for (`rmt.layers_of(module)`).
+            epoch: The epoch that has just ended.
+            optimiser: To go on training with.
+            carry: "project" its momentum onto the factors, or "reset" all it remembers, as public code does.
+            validate: Gives the validation accuracy of a module; with `max_drop`, each layer whose cut takes it
+                more than that below where it was before the step is taken back.
+            max_drop: ε, in the units of `validate`.
+            force: Cut even if no cut is due.
+
+        Returns:
+            What was done, or None if no cut is due.
+
+        Raises:
+            InvalidOption: `validate` without `max_drop`, or the reverse.
+        """
+        if epoch not in self.epochs_due and not force:
+            return None
+        return prune_module(
+            self,
+            module,
+            epoch,
+            self.memory,
+            self.generator,
+            optimiser=optimiser,
+            carry=carry,
+            validate=validate,
+            max_drop=max_drop,
+        )
 
     def _cut_replicate(
         self, spectra: Mapping[str, Spectrum], epoch: int, memory: Memory, generator: torch.Generator
@@ -190,8 +218,8 @@ class Pruner:
     def _add_fit(self, case: Case, memory: Memory) -> None:
         """Fit the noise of one case, or note why it can not be cut."""
         plan, layer = case.plan, case.layer
-        if not _is_finite(case.weight):
-            case.refusal = f"its weight has {_count_unusable(case.weight)} NaN or infinite entries"
+        if not is_finite(case.weight):
+            case.refusal = f"its weight has {count_unusable(case.weight)} NaN or infinite entries"
             return
         case.refusal = plan.gate.refusal_before_fit(head=layer.head, smaller=layer.smaller)
         if case.refusal is not None:
@@ -237,20 +265,3 @@ def _frozen(first: NoiseFit, values: Spectrum) -> NoiseFit:
     """The first fit with what is above its threshold now."""
     spikes = int((values.eigenvalues > first.threshold).sum())
     return replace(first, spikes=spikes, zeros=values.smaller - values.nonzero)
-
-
-def _parts(weight: Weight) -> tuple[Tensor, ...]:
-    return tuple(weight) if isinstance(weight, Factors) else (weight,)
-
-
-def _is_finite(weight: Weight) -> bool:
-    return all(bool(torch.isfinite(part).all()) for part in _parts(weight))
-
-
-def _count_unusable(weight: Weight) -> int:
-    return sum(int((~torch.isfinite(part)).sum()) for part in _parts(weight))
-
-
-def _unknown_spectrum(weight: Weight) -> Spectrum:
-    rows, cols = shape_of(weight)
-    return Spectrum(weight, rows, cols, torch.full((min(rows, cols),), torch.nan, dtype=torch.float64))

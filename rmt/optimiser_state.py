@@ -1,0 +1,113 @@
+"""What an optimiser remembers, carried through a change of a layer's form.
+
+With W = W₂ W₁ the gradients of the factors are G W₁ᵀ and W₂ᵀ G. A mean M of gradients of W therefore becomes
+M W₁ᵀ and W₂ᵀ M, exactly. When factors become smaller ones, W₁′ = A W₁ and W₂′ = W₂ B, the same means become M₂ Aᵀ
+and Bᵀ M₁. Means of squares have no such form: Adam's second moments start again, its count of steps with them, and
+its first moment enters the new count with the weight of one gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from rmt.matrices import Factors, Weight
+
+Carry = Literal["project", "reset"]
+FIRST_MOMENTS = ("momentum_buffer", "exp_avg")
+KNOWN = {*FIRST_MOMENTS, "exp_avg_sq", "max_exp_avg_sq", "step"}
+
+
+def project_momentum(momentum: Weight, before: Weight, after: Factors) -> Factors:
+    """A mean of gradients for the factors that take a layer's place.
+
+    Args:
+        momentum: For the layer as it was: (rows, cols), or a pair like its factors.
+        before: The layer as it was.
+        after: The factors it becomes; from factors, in their row and column space, as truncation makes them.
+    """
+    if isinstance(momentum, Factors) and isinstance(before, Factors):
+        double = torch.float64
+        to_right = torch.linalg.lstsq(before.right.mT.to(double), after.right.mT.to(double)).solution
+        to_left = torch.linalg.lstsq(before.left.to(double), after.left.to(double)).solution
+        return Factors(
+            momentum.left @ to_right.to(momentum.left.dtype), to_left.mT.to(momentum.right.dtype) @ momentum.right
+        )
+    if isinstance(momentum, Factors) or isinstance(before, Factors):
+        raise TypeError("momentum and layer must have the same form, dense or factored")
+    return Factors(momentum @ after.right.mT, after.left.mT @ momentum)
+
+
+def carry_state(
+    optimiser: Optimizer,
+    old: Sequence[Tensor],
+    new: Sequence[nn.Parameter],
+    before: Weight,
+    after: Weight,
+    carry: Carry = "project",
+) -> None:
+    """Let an optimiser train a layer's new parameters in place of the old, with what it remembered projected.
+
+    State whose meaning is not known, and that of factors that became dense again, is dropped: those parameters
+    start afresh. `carry="reset"` drops everything the optimiser remembers of any parameter, as public code does by
+    making a new one.
+
+    Args:
+        optimiser: Any `torch.optim` optimiser; changed in place. Parameters it does not train are not added.
+        old: The layer's old parameters: its weight, or left and right.
+        new: Its new ones, the same way.
+        before: The layer's matrix as it was.
+        after: As it is.
+    """
+    if carry == "reset":
+        optimiser.state.clear()
+    if new[0] is old[0]:
+        return
+    group = _group_of(optimiser, old)
+    states = [optimiser.state.pop(parameter, {}) for parameter in old]
+    if group is not None:
+        position = _position(group["params"], old[0])
+        gone = {id(parameter) for parameter in old}
+        group["params"][position:position] = list(new)
+        group["params"] = [parameter for parameter in group["params"] if id(parameter) not in gone]
+    if group is not None and isinstance(after, Factors) and all(set(state) <= KNOWN for state in states):
+        for name in set(states[0]):
+            for parameter, slot in zip(new, _slot(name, states, before, after, group), strict=True):
+                fitting = slot.reshape(parameter.shape) if isinstance(slot, Tensor) and slot.ndim else slot
+                optimiser.state[parameter][name] = fitting
+
+
+def _slot(
+    name: str, states: Sequence[Mapping[str, Any]], before: Weight, after: Factors, group: Mapping[str, Any]
+) -> tuple[Any, Any]:
+    """One kind of state for both factors."""
+    values = [state[name] for state in states]
+    if values[0] is None:
+        return None, None
+    if name == "step":
+        return torch.zeros_like(values[0]), torch.zeros_like(values[0])
+    if name not in FIRST_MOMENTS:
+        return torch.zeros_like(after.left), torch.zeros_like(after.right)
+    matrices = [value.flatten(1) for value in values]
+    left, right = project_momentum(Factors(*matrices) if len(matrices) == 2 else matrices[0], before, after)
+    if "step" not in states[0]:
+        return left, right
+    # Adam divides by 1 − β₁ᵗ. The mean so far, so divided, enters the new count like one gradient.
+    decay, steps = group["betas"][0], float(states[0]["step"])
+    share = (1 - decay) / (1 - decay**steps)
+    return share * left, share * right
+
+
+def _group_of(optimiser: Optimizer, old: Sequence[Tensor]) -> dict[str, Any] | None:
+    for group in optimiser.param_groups:
+        if any(parameter is old[0] for parameter in group["params"]):
+            return group
+    return None
+
+
+def _position(parameters: Sequence[Tensor], wanted: Tensor) -> int:
+    return next(index for index, parameter in enumerate(parameters) if parameter is wanted)
