@@ -52,7 +52,7 @@ def gap_p_values(values: Array) -> tuple[Array, NDArray[np.int64]]:
     simulations: a Monte Carlo min-p test, exact under normality.
 
     Source: Besag and Clifford, Biometrika 76 (1989) 633 (Monte Carlo p values); Westfall and Young,
-    Resampling-Based Multiple Testing (1993), section 2.3 (min-p).
+    Resampling-Based Multiple Testing (1993), chapter 2 (min-p).
     """
     ordered, smallest = _normal_gaps(values.shape[-1])
     observed = gaps(values)

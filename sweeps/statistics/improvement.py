@@ -76,7 +76,7 @@ def unpaired_probability_of_improvement(
     The interval is taken on the logit scale, so that it stays within 0..1.
 
     Source: Brunner and Munzel, Biometrical Journal 42 (2000) 17; as an aggregate over runs, Agarwal et al.,
-    arXiv:2108.13264, section 4.3.
+    arXiv:2108.13264.
     """
     first, second = as_sample(arm, "arm"), as_sample(baseline, "baseline")
     method, n = "Brunner–Munzel, interval on the logit", first.size + second.size

@@ -64,7 +64,7 @@ def paired_ratio_interval(arm: Array, baseline: Array, level: float) -> Estimate
 def unpaired_ratio_interval(arm: Array, baseline: Array, level: float) -> Estimates:
     """The same for independent arms of n and m: jackknife variances add, n + m - 2 degrees of freedom.
 
-    Source: Miller (1968), section 3.
+    Source: Miller (1968).
     """
     log_ratio = log_variance(arm) - log_variance(baseline)
     variance = jackknife_variance(log_variances_without_one(arm)) + jackknife_variance(

@@ -84,15 +84,13 @@ def _untestable(statistic: str, method: str, arm: Array, baseline: Array, needed
     return None
 
 
-def _finding(
-    statistic: str, method: str, test: Tested, n: int, assumptions: tuple[str, ...], effect: str
-) -> Finding:
+def _finding(statistic: str, method: str, test: Tested, n: int, assumptions: tuple[str, ...]) -> Finding:
     t, p = float(test.statistic), float(test.p)
     if not np.isfinite(t):
         why = "Variances not tested: within each arm every replicate lies equally far from the median."
         return unanswered(statistic, n, method, why)
     sentence = f"{method}: {wording.p_value(p)}, t = {wording.signed(t, 0.01 * abs(t))}, n = {n}."
-    return Finding(statistic, t, None, n, method, sentence, p, None, effect, assumptions)
+    return Finding(statistic, t, None, n, method, sentence, p, assumptions=assumptions)
 
 
 @STATISTICS.register(takes="two_samples", question="spread", default=True, antisymmetric=True)
@@ -108,7 +106,7 @@ def brown_forsythe(arm: ArrayLike, baseline: ArrayLike) -> Finding:
         "arms independent; seeds shared by positively correlated arms make it conservative",
     )
     test = brown_forsythe_test(first, second)
-    return _finding("brown_forsythe", method, test, min(first.size, second.size), assumptions, "")
+    return _finding("brown_forsythe", method, test, min(first.size, second.size), assumptions)
 
 
 @STATISTICS.register(takes="pairs", question="spread", antisymmetric=True)
@@ -120,7 +118,7 @@ def paired_brown_forsythe(arm: ArrayLike, baseline: ArrayLike) -> Finding:
     if nothing:
         return nothing
     test = paired_brown_forsythe_test(first, second)
-    return _finding("paired_brown_forsythe", method, test, first.size, (independence(),), "")
+    return _finding("paired_brown_forsythe", method, test, first.size, (independence(),))
 
 
 @STATISTICS.register(takes="pairs", question="spread", antisymmetric=True, holds_level=False)
@@ -141,4 +139,4 @@ def pitman_morgan(arm: ArrayLike, baseline: ArrayLike) -> Finding:
         normality(first, "arm") + "; without it the test rejects several times too often",
         normality(second, "baseline"),
     )
-    return _finding("pitman_morgan", method, pitman_morgan_test(first, second), first.size, assumptions, "")
+    return _finding("pitman_morgan", method, pitman_morgan_test(first, second), first.size, assumptions)
