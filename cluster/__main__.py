@@ -1,7 +1,6 @@
 """`python -m cluster`: machines for sweeps from the shell."""
 
 import json
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import Annotated
 import typer
 
 from cluster import credentials, local_cluster, probe, serve, state
-from cluster.errors import BadOption, ClusterError, NotUp
+from cluster.client import reach
+from cluster.doctor import examine_cluster, render
+from cluster.errors import ClusterError
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -95,13 +96,31 @@ def wait(
     state_folder: StateFolder = None,
 ) -> None:
     """Wait for that many nodes in the cluster of the state folder, else of $RAY_API_SERVER_ADDRESS."""
-    dashboard, token = _reach(state_folder)
-    probe.wait_for(
-        lambda: len(probe.alive_nodes(dashboard, token)) >= nodes,
-        what=f"{nodes} node(s) alive",
-        timeout=timeout,
-    )
-    print(f"{len(probe.alive_nodes(dashboard, token))} node(s) alive")
+    client = reach(state_folder)
+    probe.wait_for(lambda: len(client.alive_nodes()) >= nodes, what=f"{nodes} node(s) alive", timeout=timeout)
+    print(f"{len(client.alive_nodes())} node(s) alive")
+
+
+@app.command()
+def doctor(
+    storage: Annotated[
+        str | None,
+        typer.Option(help="a sweep's storage that every node must be able to write", show_default=False),
+    ] = None,
+    state_folder: StateFolder = None,
+) -> None:
+    """Check that a cluster is closed, whole and ready; exit status 1 and advice where it is not."""
+    findings = examine_cluster(reach(state_folder), storage)
+    print(render(findings))
+    raise typer.Exit(0 if all(finding.well for finding in findings) else 1)
+
+
+@app.command(hidden=True)
+def examine(storage: Annotated[str | None, typer.Option(show_default=False)] = None) -> None:
+    """Ask every node, from a node: what `doctor` runs on the cluster."""
+    from cluster import examine as nodes
+
+    print(nodes.render(nodes.examine_all(storage)))
 
 
 @app.command(name="serve", add_help_option=False, context_settings={"ignore_unknown_options": True})
@@ -126,20 +145,6 @@ def main() -> None:
     except (ClusterError, PermissionError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-
-
-def _reach(state_folder: Path | None) -> tuple[str, str]:
-    """Dashboard and token, from the state folder or from a client's variables."""
-    try:
-        here = local_cluster.current(state_folder=state_folder)
-        return here.state.dashboard, serve.read_secret(credentials.secret_path(here.folder, credentials.RAY_TOKEN))
-    except NotUp:
-        dashboard, token = os.environ.get("RAY_API_SERVER_ADDRESS"), os.environ.get("RAY_AUTH_TOKEN_PATH")
-        if state_folder is not None or not dashboard:
-            raise
-    if not token:
-        raise BadOption("RAY_AUTH_TOKEN_PATH is not set; give the path of the file with the cluster's token")
-    return dashboard.rstrip("/"), serve.read_secret(Path(token))
 
 
 if __name__ == "__main__":

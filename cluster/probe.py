@@ -30,7 +30,16 @@ class Node:
 
 def get(url: str, *, headers: dict[str, str] | None = None, timeout: float = 5.0) -> tuple[int, str]:
     """Status and text of a GET; status 0 and the reason when nothing answers."""
-    request = urllib.request.Request(url, headers=headers or {})  # noqa: S310
+    return call(url, headers=headers or {}, timeout=timeout)
+
+
+def call(
+    url: str, *, headers: dict[str, str], body: dict[str, str] | None = None, timeout: float = 5.0
+) -> tuple[int, str]:
+    """Status and text of a GET, or of a POST of a JSON body; status 0 and the reason when nothing answers."""
+    data = None if body is None else json.dumps(body).encode()
+    kind = {} if body is None else {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, data=data, headers=headers | kind)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
             return response.status, response.read().decode(errors="replace")

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -31,7 +32,9 @@ def parse(kind: str, arguments: Sequence[str]) -> Service:
 
 def become(service: Service) -> NoReturn:
     """Replace this process by the service's program, with its secrets read from their files."""
-    environment = {**os.environ, **service.environment()}
+    # Jobs start `python` and `sweeps` by name: they mean this environment's.
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    environment = {**os.environ, "PATH": programs, **service.environment()}
     for name, path in service.secrets().items():
         environment[name] = read_secret(path)
     program = service.program()
