@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TIERS = ("realised", "pairwise", "coordinatewise", "norm_product", "gaussian")
 
@@ -116,6 +119,8 @@ class Certificate:
 
     def table(self) -> pd.DataFrame:
         """A row a tier: applies, reason, mean bound, certified share, certified but changed, loss bound."""
+        import pandas as pd  # not needed to certify, and slow to load
+
         rows = [
             {
                 "tier": tier.name,

@@ -7,26 +7,18 @@ only on the product. Everything that measures a network therefore works on this 
 from __future__ import annotations
 
 import copy
-from typing import Protocol, runtime_checkable
 
 from torch import nn
 
-
-@runtime_checkable
-class Composable(Protocol):
-    """A layer kept as factors that can say which dense layer it is."""
-
-    def compose(self) -> nn.Module:
-        """The dense layer with the same function."""
-        ...
+from rmt.layers import LowRankConv2d, LowRankLinear
 
 
 def dense_copy(module: nn.Module) -> nn.Module:
     """A deep copy in which every factored layer is one dense layer with the product as its weight."""
     twin = copy.deepcopy(module)
-    if isinstance(twin, Composable):
-        return twin.compose()
+    if isinstance(twin, LowRankLinear | LowRankConv2d):
+        return twin.compose().train(module.training)
     for name, part in list(twin.named_modules()):
-        if isinstance(part, Composable):
-            twin.set_submodule(name, part.compose())
+        if isinstance(part, LowRankLinear | LowRankConv2d):
+            twin.set_submodule(name, part.compose().train(part.training))
     return twin

@@ -57,13 +57,22 @@ class LayerSubject:
         """Eigenvalues of the matrix."""
         return spectrum(self.weight)
 
-    @cached_property
+    @property
     def fit(self) -> NoiseFit | None:
         """The noise in it; None for a matrix that no law can be fitted to, such as zero."""
+        return self._attempt if isinstance(self._attempt, NoiseFit) else None
+
+    @property
+    def degenerate(self) -> str:
+        """Why there is no fit; empty when there is one."""
+        return str(self._attempt) if isinstance(self._attempt, DegenerateSpectrum) else ""
+
+    @cached_property
+    def _attempt(self) -> NoiseFit | DegenerateSpectrum:
         try:
             return fit(self.spectrum, self.noise, **self.options)
-        except DegenerateSpectrum:
-            return None
+        except DegenerateSpectrum as error:
+            return error
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from torch.nn import functional
 from rmt.certificate import TIERS, Certificate
 from rmt.certify import certify
 from rmt.errors import InvalidOption, InvalidWeight
+from rmt.layers import low_rank
+from rmt.matrices import Factors
 
 DETERMINISTIC = ("realised", "pairwise", "coordinatewise", "norm_product")
 
@@ -241,6 +243,22 @@ def test_tiers_that_do_not_apply_say_why(digits: tuple[Tensor, Tensor]) -> None:
     table = first.table()
     assert list(table.index) == list(TIERS)
     assert set(first.numbers()) >= {"certified_share.realised", "objective_change"}
+
+
+def test_a_factored_layer_counts_as_its_product(mlp: nn.Module, digits: tuple[Tensor, Tensor]) -> None:
+    left, values, right = torch.linalg.svd(matrix(mlp, "2"), full_matrices=False)
+    factors = Factors((left[:, :60] * values[:60]).float(), right[:60].float())
+    dense, factored = copy.deepcopy(mlp), copy.deepcopy(mlp)
+    dense.get_parameter("2.weight").data = factors.compose()
+    factored.set_submodule("2", low_rank(nn.Linear(96, 96), factors))
+    bias = dense.get_parameter("2.bias").data
+    factored.get_parameter("2.bias").data = bias
+    removed = beyond(factors.compose().double(), 30)
+    for name in DETERMINISTIC:
+        first, second = (certify(model, "2", removed, digits).tiers[name] for model in (dense, factored))
+        assert first.bound is not None
+        assert second.bound is not None
+        torch.testing.assert_close(first.bound, second.bound, rtol=1e-5, atol=1e-5)
 
 
 def test_masks_can_certify_the_objective() -> None:

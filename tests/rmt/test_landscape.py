@@ -15,6 +15,8 @@ from torch.nn import functional
 from rmt import landscape
 from rmt.errors import InvalidOption
 from rmt.landscape import Objective, Slice
+from rmt.layers import low_rank
+from rmt.matrices import Factors
 
 Data = tuple[Tensor, Tensor]
 
@@ -260,6 +262,25 @@ def test_a_barrier_by_hand() -> None:
     )
     assert found.height == pytest.approx(1)
     assert found.losses[[0, -1]] == pytest.approx(0)
+
+
+def test_factored_layers_are_measured_on_their_product(data: Data) -> None:
+    """The gauge (W₂ c, W₁ / c) changes no number, and a pruned network meets its dense twin."""
+    torch.manual_seed(8)
+    dense = nn.Sequential(nn.Linear(5, 12), nn.ReLU(), nn.Linear(12, 3)).double()
+    left, values, right = torch.linalg.svd(dense.get_parameter("0.weight").detach(), full_matrices=False)
+    curvatures, heights = [], []
+    for gauge in (1.0, 30.0):
+        pruned = copy.deepcopy(dense)
+        factors = Factors(left[:, :3] * values[:3] * gauge, right[:3] / gauge)
+        pruned.set_submodule("0", low_rank(nn.Linear(5, 12).double(), factors))
+        pruned.get_parameter("0.bias").data = dense.get_parameter("0.bias").data
+        objective = Objective(pruned, data)
+        assert list(objective.shapes) == [name for name, _ in dense.named_parameters()]
+        curvatures.append(landscape.top_eigenvalues(objective, tolerance=1e-8).eigenvalues[0])
+        heights.append(landscape.barrier(dense, pruned, data).height)
+    assert curvatures[0] == pytest.approx(curvatures[1], rel=1e-6)
+    assert heights[0] == pytest.approx(heights[1], abs=1e-9)
 
 
 def test_batch_norm_statistics_are_interpolated() -> None:
