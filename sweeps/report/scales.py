@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+RESOLUTION = 1e-9  # share of a value below which its digits are not told apart on an axis
+
 
 class Tick(NamedTuple):
     """A value with what is written beside it ("" for a minor tick)."""
@@ -54,6 +56,8 @@ class Linear:
         """
         finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
         low, high = min(finite), max(finite)
+        # Of huge values float64 resolves no smaller steps than these.
+        least = max(least, RESOLUTION * max(abs(low), abs(high)))
         margin = max((high - low) * pad, (least - (high - low)) / 2)
         floor, ceiling = min(within[0], low), max(within[1], high)
         return cls(max(low - margin, floor), min(high + margin, ceiling), steps)

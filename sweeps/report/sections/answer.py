@@ -111,7 +111,7 @@ def _family(contrasts: Contrasts) -> list[Block]:
         Paragraph(
             f"{_of(spread[1], total)} a lower variance over replicates than the twin, {spread[0] or 'none'} a "
             f"higher one; for {total - sum(spread)} no difference is shown (Brown–Forsythe, "
-            f"{tested}).{_median(ratios, 'ratio of variances')}{_power(contrasts.all)}",
+            f"{tested}).{_median(ratios, 'ratio of variances')}{_healthy(contrasts.all)}{_power(contrasts.all)}",
             strong="Luck.",
         ),
     ]
@@ -141,6 +141,22 @@ def _median(values: Sequence[float], name: str) -> str:
     middle = float(np.median(values))
     text = wording.signed(middle, middle) if name == "difference" else wording.ratio(middle)
     return f" The median {name} is {text}."
+
+
+def _healthy(found: Sequence[Contrast]) -> str:
+    """A variance that drops because broken networks were repaired is another finding than one among healthy ones."""
+    ratios = [
+        one.versus.healthy_ratio.estimate
+        for one in found
+        if one.versus.healthy_ratio is not None and one.versus.healthy_ratio.estimate is not None
+    ]
+    if not ratios:
+        return ""
+    middle = wording.ratio(float(np.median(ratios)))
+    return (
+        f" In {plural(len(ratios), 'comparison')} some networks collapsed; among seeds that are healthy in both arms the "
+        f"median ratio there is {middle}."
+    )
 
 
 def _power(found: Sequence[Contrast]) -> str:

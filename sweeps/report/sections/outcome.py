@@ -34,7 +34,8 @@ def planned(evidence: Evidence) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows, columns=["trial_id", "replicate_id", "role", "prune.rule"])
     status = evidence.table.drop_duplicates("replicate_id").set_index("replicate_id")["status"]
-    frame = frame.assign(arm=arm_names(frame), status=frame["replicate_id"].map(status).fillna(NOT_RECORDED))
+    ended = frame["replicate_id"].map(dict(status)).astype(object)
+    frame = frame.assign(arm=arm_names(frame), status=ended.where(ended.notna(), NOT_RECORDED))
     return frame.drop(columns=["role", "prune.rule"])
 
 

@@ -70,7 +70,8 @@ def _when(table: pd.DataFrame) -> str:
 
 def _distinct(values: Sequence[object]) -> str:
     """`laptop`, or `node-1 (60), node-2 (40)`."""
-    counts = Counter(str(value) for value in values if value is not None)
+    texts = ({True: "yes", False: "no"}[v] if isinstance(v, bool) else str(v) for v in values if v is not None)
+    counts = Counter(texts)
     if len(counts) <= 1:
         return next(iter(counts), "")
     return ", ".join(f"{value} ({count:,})" for value, count in counts.most_common(12))

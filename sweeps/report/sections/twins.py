@@ -52,7 +52,7 @@ def _slopes_caption(evidence: Evidence, contrasts: Contrasts) -> str:
 def _table(evidence: Evidence, contrasts: Contrasts) -> Table:
     first = contrasts.all[:ROWS]
     answers = contrasts.answers
-    family = answers.family if answers else (0, 0)
+    family, level = (answers.family, answers.level) if answers else ((0, 0), 0.95)
     caption = (
         f"{f'The first {ROWS} of' if len(contrasts.all) > ROWS else 'All'} "
         f"{plural(len(contrasts.all), 'comparison')} of {metric_words(contrasts.metric)}, pruned minus or over "
@@ -65,42 +65,33 @@ def _table(evidence: Evidence, contrasts: Contrasts) -> Table:
     ]
     columns += [
         Column("pairs", True, "seeds that finished in both"),
+        Column("diverged", True, "replicates, unpruned and pruned"),
         Column("difference [95 %]", True),
-        Column("p", True, "corrected"),
+        Column("p", True, "corrected; with the direction where it is shown"),
         Column("P(better)", True, "probability of improvement"),
         Column("sd unpruned → pruned", True),
         Column("variance ratio [95 %]", True),
-        Column("p", True, "corrected"),
-        Column("mean is"),
-        Column("variance is"),
+        Column("p", True, "corrected; with the direction where it is shown"),
     ]
     trials = evidence.trials.set_index("trial_id")
     rows = []
     for one in first:
         settings = [shorten(value_text(trials.loc[one.trial_id].get(path)), 40) for path in evidence.dimensions]
-        rows.append([f"{one.number}", *settings, *_numbers(one), *_verdicts(one)])
+        rows.append([f"{one.number}", *settings, *_numbers(one, 1 - level)])
     return Table(caption, columns, rows, csv_download(f"{evidence.sweep}-comparison", contrasts.frame))
 
 
-def _numbers(one: Contrast) -> list[str]:
+def _numbers(one: Contrast, alpha: float) -> list[str]:
     versus = one.versus
     return [
         str(versus.difference.n if versus.paired else 0),
+        f"{one.baseline.counts.diverged}, {one.row.counts.diverged}",
         _between(one.difference),
-        _p(versus.p_difference),
+        _p(versus.p_difference, versus.difference.estimate, alpha),
         plain(versus.better.estimate, 0.1) if versus.better.estimate is not None else DASH,
         f"{_sd(one.baseline.spread.estimate)} → {_sd(one.row.spread.estimate)}",
         _ratio(one.ratio),
-        _p(versus.p_variances),
-    ]
-
-
-def _verdicts(one: Contrast) -> list[str]:
-    """What is shown of mean and variance, a word each."""
-    parts = one.verdict.split("; ")
-    return [
-        part.removeprefix("mean ").removeprefix("variance ") if "difference" not in part else "not shown"
-        for part in parts
+        _p(versus.p_variances, versus.equality.estimate, alpha),
     ]
 
 
@@ -121,8 +112,12 @@ def _ratio(estimate: Estimate | None) -> str:
     return f"{wording.ratio(estimate.value)}{ends}"
 
 
-def _p(value: float | None) -> str:
-    return DASH if value is None else wording.p_value(value).removeprefix("p = ").removeprefix("p ")
+def _p(value: float | None, estimate: float | None, alpha: float) -> str:
+    """A p value, followed by the direction if it is at most `alpha`."""
+    if value is None:
+        return DASH
+    text = wording.p_value(value).removeprefix("p = ").removeprefix("p ")
+    return f"{text}, {'higher' if estimate > 0 else 'lower'}" if estimate and value <= alpha else text
 
 
 def _sd(value: float | None) -> str:

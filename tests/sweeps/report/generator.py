@@ -158,7 +158,8 @@ def _planned(trial: str, role: str, twin: str | None, point: Config, config: Con
     triples = [{"initialisation": seed, "data_order": 0, "split": 0} for seed in range(seeds)]
     replicates = [{"replicate_id": _digest([trial, seeds]), "seeds": seeds} for seeds in triples]
     return {
-        "trial_id": trial, "role": role, "twin": twin, "point": point, "config": config, "replicates": replicates
+        "trial_id": trial, "role": role, "twin": twin, "point": point, "fingerprint": FINGERPRINT,
+        "config": config, "replicates": replicates,
     }  # fmt: skip
 
 
