@@ -1,6 +1,7 @@
 """Questions to running services over HTTP, with the standard library only: quick enough for health checks."""
 
 import base64
+import http.client
 import json
 import time
 import urllib.error
@@ -45,7 +46,7 @@ def call(
             return response.status, response.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(errors="replace")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:  # the last: what answers is not HTTP
         return 0, str(error)
 
 
