@@ -113,7 +113,7 @@ class Case:
         return self._result("cut", reason, weight, None, rank)
 
     def _mask(self, mask: Tensor) -> Cut:
-        matrix = dense(self.weight)
+        matrix = dense(self.weight).detach()
         before, after = self.parameters_now(), int((matrix != 0)[mask].sum())
         if after >= before:
             return self._result(

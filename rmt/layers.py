@@ -2,7 +2,7 @@
 
 Both hold `left` (out, k), `right` (k, in …) and an optional `bias`, say their `factors`, their `weight` (the
 product, for code that reads it) and `compose()` themselves back into the dense layer. They work under autocast,
-`torch.export` and TorchScript like the layers they stand for.
+`torch.export` and TorchScript (which reads annotations: plain tensors there) like the layers they stand for.
 
 Source: W′ = W₂ W₁ of arXiv:2310.03165; the convolution by unfolding its kernel to (out, in · k · k).
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeAlias, TypeVar
 
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -42,8 +41,8 @@ class LowRankLinear(nn.Module):
         """The layer that takes the place of `dense`, with its bias."""
         return cls(factors, dense.bias)
 
-    def forward(self, x: Float[Tensor, "*batch in"]) -> Float[Tensor, "*batch out"]:
-        """Two linear maps, the narrow one first."""
+    def forward(self, x: Tensor) -> Tensor:
+        """From (…, in) to (…, out) by two linear maps, the narrow one first."""
         return functional.linear(functional.linear(x, self.right), self.left, self.bias)
 
     @property
@@ -96,8 +95,8 @@ class LowRankConv2d(nn.Module):
         """The layer that takes the place of `dense`, with its bias."""
         return cls(factors, dense, dense.bias)
 
-    def forward(self, x: Float[Tensor, "*batch in height width"]) -> Float[Tensor, "*batch out rows cols"]:
-        """Two convolutions, the narrow one first."""
+    def forward(self, x: Tensor) -> Tensor:
+        """From (…, in, height, width) by two convolutions, the narrow one first."""
         left, right, top, bottom = self.padding
         if self.padding_mode == "zeros" and left == right and top == bottom:
             narrow = functional.conv2d(x, self.right, None, self.stride, (top, left), self.dilation)
@@ -115,7 +114,8 @@ class LowRankConv2d(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The kernel of the whole, (out, in, height, width)."""
-        return (self.left @ self.right.flatten(1)).reshape(-1, *self.right.shape[1:])
+        _, channels, height, width = self.right.shape
+        return (self.left @ self.right.flatten(1)).reshape(-1, channels, height, width)
 
     def compose(self) -> nn.Conv2d:
         """The dense convolution with the same function."""
@@ -147,7 +147,10 @@ LowRank = LowRankLinear | LowRankConv2d
 
 
 def low_rank(dense: nn.Linear | nn.Conv2d, factors: Factors) -> LowRank:
-    """The factored layer that takes the place of a dense one, in its training mode."""
+    """The factored layer that takes the place of a dense one: in its mode, and with the very same bias.
+
+    The bias is shared so that an optimiser which trains it goes on doing so.
+    """
     made: LowRank
     if isinstance(dense, nn.Linear):
         made = LowRankLinear.from_dense(dense, factors)
@@ -155,8 +158,7 @@ def low_rank(dense: nn.Linear | nn.Conv2d, factors: Factors) -> LowRank:
         made = LowRankConv2d.from_dense(dense, factors)
     for parameter in made.parameters():
         parameter.requires_grad_(dense.weight.requires_grad)
-    if made.bias is not None and dense.bias is not None:
-        made.bias.requires_grad_(dense.bias.requires_grad)
+    made.bias = dense.get_parameter("bias") if dense.bias is not None else None
     return made.train(dense.training)
 
 

@@ -61,11 +61,10 @@ class Place:
         """Put a new matrix there, replacing the submodule where its form changes; returns what takes it back."""
         part = module.get_submodule(self.part)
         if isinstance(weight, Factors):
-            dense = part.compose() if isinstance(part, LowRankLinear | LowRankConv2d) else part
-            module.set_submodule(self.part, _factored(dense, part, weight))
+            module.set_submodule(self.part, _factored(part, weight))
             return lambda: module.set_submodule(self.part, part)
         if isinstance(part, LowRankLinear | LowRankConv2d):
-            composed = part.compose().train(part.training)
+            composed = _dense(part)
             module.set_submodule(self.part, composed)
             _assign(composed.weight, weight, self.rows)
             return lambda: module.set_submodule(self.part, part)
@@ -166,10 +165,18 @@ def _with_heads(places: list[Place], heads: Sequence[str] | None) -> list[Place]
     return [replace(place, layer=replace(place.layer, head=place.layer.name in names)) for place in places]
 
 
-def _factored(dense: nn.Module, part: nn.Module, factors: Factors) -> nn.Module:
+def _factored(part: nn.Module, factors: Factors) -> nn.Module:
+    dense = _dense(part) if isinstance(part, LowRankLinear | LowRankConv2d) else part
     if not isinstance(dense, nn.Linear | nn.Conv2d):
         raise TypeError(f"a {type(dense).__name__} can not be factored")
-    return low_rank(dense, factors).train(part.training)
+    return low_rank(dense, factors)
+
+
+def _dense(part: LowRankLinear | LowRankConv2d) -> nn.Linear | nn.Conv2d:
+    composed = part.compose().train(part.training)
+    composed.weight.requires_grad_(part.left.requires_grad)
+    composed.bias = part.bias
+    return composed
 
 
 def _assign(parameter: Tensor, weight: Tensor, rows: slice) -> None:

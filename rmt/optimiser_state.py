@@ -2,8 +2,9 @@
 
 With W = W₂ W₁ the gradients of the factors are G W₁ᵀ and W₂ᵀ G. A mean M of gradients of W therefore becomes
 M W₁ᵀ and W₂ᵀ M, exactly. When factors become smaller ones, W₁′ = A W₁ and W₂′ = W₂ B, the same means become M₂ Aᵀ
-and Bᵀ M₁. Means of squares have no such form: Adam's second moments start again, its count of steps with them, and
-its first moment enters the new count with the weight of one gradient.
+and Bᵀ M₁. Means of squares have no such form: Adam's second moments start again, and its count of steps with them.
+It is then where it would be had the projected mean been the one gradient it ever saw: keeping the first moment
+next to an empty second one would make its next step a leap.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from torch.optim import Optimizer
 from rmt.matrices import Factors, Weight
 
 Carry = Literal["project", "reset"]
-FIRST_MOMENTS = ("momentum_buffer", "exp_avg")
-KNOWN = {*FIRST_MOMENTS, "exp_avg_sq", "max_exp_avg_sq", "step"}
+ADAM = {"step", "exp_avg", "exp_avg_sq"}
+KNOWN_STATES = ({"momentum_buffer"}, ADAM, ADAM | {"max_exp_avg_sq"})
 
 
 def project_momentum(momentum: Weight, before: Weight, after: Factors) -> Factors:
@@ -74,7 +75,7 @@ def carry_state(
         gone = {id(parameter) for parameter in old}
         group["params"][position:position] = list(new)
         group["params"] = [parameter for parameter in group["params"] if id(parameter) not in gone]
-    if group is not None and isinstance(after, Factors) and all(set(state) <= KNOWN for state in states):
+    if group is not None and isinstance(after, Factors) and all(set(state) in KNOWN_STATES for state in states):
         for name in set(states[0]):
             for parameter, slot in zip(new, _slot(name, states, before, after, group), strict=True):
                 fitting = slot.reshape(parameter.shape) if isinstance(slot, Tensor) and slot.ndim else slot
@@ -89,17 +90,21 @@ def _slot(
     if values[0] is None:
         return None, None
     if name == "step":
-        return torch.zeros_like(values[0]), torch.zeros_like(values[0])
-    if name not in FIRST_MOMENTS:
-        return torch.zeros_like(after.left), torch.zeros_like(after.right)
-    matrices = [value.flatten(1) for value in values]
-    left, right = project_momentum(Factors(*matrices) if len(matrices) == 2 else matrices[0], before, after)
+        return torch.ones_like(values[0]), torch.ones_like(values[0])
     if "step" not in states[0]:
-        return left, right
-    # Adam divides by 1 − β₁ᵗ. The mean so far, so divided, enters the new count like one gradient.
-    decay, steps = group["betas"][0], float(states[0]["step"])
-    share = (1 - decay) / (1 - decay**steps)
-    return share * left, share * right
+        return _projected(name, states, before, after)
+    first, second = group["betas"]
+    # Adam's mean is its first moment over 1 − β₁ᵗ.
+    seen = 1 - first ** float(states[0]["step"])
+    mean = [part / seen for part in _projected("exp_avg", states, before, after)]
+    if name == "exp_avg":
+        return (1 - first) * mean[0], (1 - first) * mean[1]
+    return (1 - second) * mean[0].square(), (1 - second) * mean[1].square()
+
+
+def _projected(name: str, states: Sequence[Mapping[str, Any]], before: Weight, after: Factors) -> Factors:
+    matrices = [state[name].flatten(1) for state in states]
+    return project_momentum(Factors(*matrices) if len(matrices) == 2 else matrices[0], before, after)
 
 
 def _group_of(optimiser: Optimizer, old: Sequence[Tensor]) -> dict[str, Any] | None:
