@@ -18,12 +18,20 @@ from sweeps.statistics.calibration import METHODS, measure
 from sweeps.statistics.simulation import Setting, settings
 
 
+def wanted(question: str, setting: Setting) -> bool:
+    """One arm's methods do not depend on correlation and ratio, nor does the coverage of a ratio on its truth."""
+    alone = all(method.arms == 1 for method in METHODS.values() if method.question == question)
+    if alone and (setting.correlation, setting.ratio) != (0.0, 1.0):
+        return False
+    return question != "variance ratio" or setting.ratio == 1.0
+
+
 def table(question: str, results: dict[Setting, dict[str, float]], ratio: float) -> list[str]:
     names = [name for name, method in METHODS.items() if method.question == question]
     heads = [f"**{name}**" if METHODS[name].default else name for name in names]
     lines = ["| distribution | n | correlation | " + " | ".join(heads) + " |", "|---" * (3 + len(names)) + "|"]
     for setting, rates in results.items():
-        if setting.ratio == ratio:
+        if setting.ratio == ratio and wanted(question, setting):
             cells = [marked(name, setting, rates[name]) for name in names]
             place = f"| {setting.distribution} | {setting.n} | {setting.correlation:g} | "
             lines.append(place + " | ".join(cells) + " |")
@@ -55,11 +63,13 @@ def main() -> None:
     results: dict[Setting, dict[str, float]] = defaultdict(dict)
     with np.errstate(all="ignore"):
         for setting in settings():
-            results[setting] = measure(setting, tuple(METHODS), options.simulations, options.seed)
+            names = tuple(name for name, method in METHODS.items() if wanted(method.question, setting))
+            results[setting] = measure(setting, names, options.simulations, options.seed)
     error = 100 * (0.05 * 0.95 / options.simulations) ** 0.5
     print(f"{options.simulations} simulations a cell, standard error about {error:.1f} points; defaults in bold.")
     for question in dict.fromkeys(method.question for method in METHODS.values()):
-        for ratio in (1.0, 4.0):
+        ratios = {s.ratio for s in results if wanted(question, s)}
+        for ratio in sorted(ratios):
             print("", title(question, ratio), "", *table(question, results, ratio), sep="\n")
     print(f"\n{time.perf_counter() - started:.0f} s.")
 

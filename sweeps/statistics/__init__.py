@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from sweeps.statistics.comparison import Comparison, Comparisons, Versus
     from sweeps.statistics.finding import Finding, Interval
     from sweeps.statistics.registered import STATISTICS
+    from sweeps.statistics.rendering import presentable, render
+    from sweeps.statistics.tables import associate, decompose, describe_trials, measures_of, rank_arms
 
 __all__ = [
     "STATISTICS",
@@ -22,8 +24,15 @@ __all__ = [
     "Finding",
     "Interval",
     "Versus",
+    "associate",
     "compare",
     "compare_arms",
+    "decompose",
+    "describe_trials",
+    "measures_of",
+    "presentable",
+    "rank_arms",
+    "render",
 ]
 
 _HOMES = {
@@ -33,8 +42,15 @@ _HOMES = {
     "Finding": "finding",
     "Interval": "finding",
     "Versus": "comparison",
+    "associate": "tables",
     "compare": "comparing",
     "compare_arms": "comparing",
+    "decompose": "tables",
+    "describe_trials": "tables",
+    "measures_of": "tables",
+    "presentable": "rendering",
+    "rank_arms": "tables",
+    "render": "rendering",
 }
 
 

@@ -18,11 +18,12 @@ def independence() -> str:
     return "replicates independent: every unit has its own seed"
 
 
-def normality(values: Array, what: str = "replicates") -> str:
-    """Shapiro and Wilk's test in words; at small n it sees gross departures only."""
+def normality(values: Array, what: str = "replicates", otherwise: str = "") -> str:
+    """Shapiro–Wilk's test in words, `otherwise` added to a doubt; at small n it sees gross departures only."""
     if values.size < 3 or is_constant(values):
         return f"{what} roughly normal: too few to check"
     centred = values - values.mean()
     p = float(stats.shapiro(centred / np.abs(centred).max()).pvalue)
     verdict = "doubtful" if p < DOUBTFUL else "not contradicted"
-    return f"{what} roughly normal: {verdict} (Shapiro–Wilk {wording.p_value(p)}, n = {values.size})"
+    shown = f"{what} roughly normal: {verdict} (Shapiro–Wilk {wording.p_value(p)}, n = {values.size})"
+    return f"{shown}; {otherwise}" if otherwise and p < DOUBTFUL else shown

@@ -54,6 +54,7 @@ class Calibrated:
         question: What is estimated or tested.
         method: Shapes (simulations, n) twice, setting and level, to one bool a simulation.
         default: Whether findings use it unless told otherwise.
+        arms: Whether it looks at one arm only, so that correlation and ratio do not matter, or at two.
         null: For rejections, whether the null hypothesis holds in a setting.
     """
 
@@ -61,6 +62,7 @@ class Calibrated:
     question: str
     method: Method
     default: bool = False
+    arms: int = 2
     null: Callable[[Setting], bool] = lambda setting: True
 
 
@@ -166,13 +168,13 @@ def _equal_variances(setting: Setting) -> bool:
 
 
 METHODS: dict[str, Calibrated] = {
-    "Student t": Calibrated("coverage", "mean", _mean, True),
-    "BCa": Calibrated("coverage", "mean", partial(_bca_one, of="mean", truth=0.0)),
-    "order statistics": Calibrated("coverage", "median", _median, True),
-    "Tukey–McLaughlin": Calibrated("coverage", "interquartile mean", _iqm, True),
-    "Bonett": Calibrated("coverage", "standard deviation", _bonett, True),
-    "jackknife t on the log": Calibrated("coverage", "standard deviation", _jackknife_sd),
-    "BCa of the sd": Calibrated("coverage", "standard deviation", partial(_bca_one, of="sd", truth=1.0)),
+    "Student t": Calibrated("coverage", "mean", _mean, True, arms=1),
+    "BCa": Calibrated("coverage", "mean", partial(_bca_one, of="mean", truth=0.0), arms=1),
+    "order statistics": Calibrated("coverage", "median", _median, True, arms=1),
+    "Tukey–McLaughlin": Calibrated("coverage", "interquartile mean", _iqm, True, arms=1),
+    "Bonett": Calibrated("coverage", "standard deviation", _bonett, True, arms=1),
+    "jackknife t on the log": Calibrated("coverage", "standard deviation", _jackknife_sd, arms=1),
+    "BCa of the sd": Calibrated("coverage", "standard deviation", partial(_bca_one, of="sd", truth=1.0), arms=1),
     "paired t interval": Calibrated("coverage", "difference", _difference, True),
     "Welch t interval": Calibrated("coverage", "difference", _welch),
     "BCa of the difference": Calibrated("coverage", "difference", partial(_bca_two, of="difference")),
@@ -183,16 +185,16 @@ METHODS: dict[str, Calibrated] = {
     "Wilcoxon": Calibrated("rejection", "equal means", _wilcoxon),
     "paired permutation": Calibrated("rejection", "equal means", _permutation),
     "TOST at the margin": Calibrated("rejection", "means further apart", _equivalence, True),
-    "Brown–Forsythe": Calibrated("rejection", "equal variances", _brown_forsythe, True, _equal_variances),
+    "Brown–Forsythe": Calibrated("rejection", "equal variances", _brown_forsythe, True, null=_equal_variances),
     "paired Brown–Forsythe": Calibrated(
-        "rejection", "equal variances", _paired_brown_forsythe, False, _equal_variances
+        "rejection", "equal variances", _paired_brown_forsythe, null=_equal_variances
     ),
-    "Pitman–Morgan": Calibrated("rejection", "equal variances", _pitman_morgan, False, _equal_variances),
+    "Pitman–Morgan": Calibrated("rejection", "equal variances", _pitman_morgan, null=_equal_variances),
     "permutation of the log ratio": Calibrated(
-        "rejection", "equal variances", _variance_permutation, False, _equal_variances
+        "rejection", "equal variances", _variance_permutation, null=_equal_variances
     ),
     "jackknife interval excludes 1": Calibrated(
-        "rejection", "equal variances", _ratio_excludes_one, False, _equal_variances
+        "rejection", "equal variances", _ratio_excludes_one, null=_equal_variances
     ),
 }
 

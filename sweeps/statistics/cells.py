@@ -39,12 +39,14 @@ def matches(value: Cell, wanted: object) -> bool:
     """Whether a cell is the value asked for, which may come from a command line as text."""
     if value is None:
         return wanted is None
+    if isinstance(value, bool):
+        return str(value).lower() == str(wanted).lower()
     if value == wanted or str(value) == str(wanted):
         return True
     try:
-        return not isinstance(value, (bool, str)) and float(str(value)) == float(str(wanted))
+        return isinstance(value, (int, float)) and float(value) == float(str(wanted))
     except ValueError:
-        return isinstance(value, bool) and str(value).lower() == str(wanted).lower()
+        return False
 
 
 def cells(table: pd.DataFrame, columns: Sequence[str]) -> list[tuple[Cell, ...]]:

@@ -56,11 +56,19 @@ def varying_configuration(table: pd.DataFrame) -> list[str]:
         for column in map(str, table.columns)
         if "." in column and not column.startswith(NOT_CONFIGURATION) and not column.endswith(STATISTIC_ENDINGS)
     ]
-    varying = [name for name in candidates if len(set(cells(table, [name]))) > 1]
+    varying = [name for name in candidates if varies(table, name)]
     if "trial_id" not in table.columns:
         return varying
     trials = len(set(table["trial_id"]))
     return [name for name in varying if len(set(cells(table, ["trial_id", name]))) == trials]
+
+
+def varies(table: pd.DataFrame, column: str) -> bool:
+    """Whether a column has more than one value, a missing one counted."""
+    try:
+        return table[column].nunique(dropna=False) > 1
+    except TypeError:  # lists and mappings are not hashable
+        return len(set(cells(table, [column]))) > 1
 
 
 def expand(table: pd.DataFrame, within: Sequence[str]) -> tuple[str, ...]:
@@ -109,7 +117,7 @@ def unit_columns(
 
 def varying_seeds(table: pd.DataFrame) -> list[str]:
     """Sources of chance with more than one seed in the table."""
-    return [c for c in SEEDS if c in table.columns and len(set(cells(table, [c]))) > 1]
+    return [c for c in SEEDS if c in table.columns and varies(table, c)]
 
 
 def _constant_seeds(table: pd.DataFrame) -> tuple[str, ...]:
@@ -136,5 +144,5 @@ def assign(
     rest = tuple(c for c in others if c not in tied)
     group, averaged = (rest, ()) if named is None else (named, rest)
     units, crossed = unit_columns(table, unit, [*group, *averaged, *arm, factor])
-    fixed = tuple(c for c in SEEDS if c in table.columns and len(set(cells(table, [c]))) == 1)
+    fixed = tuple(c for c in SEEDS if c in table.columns and not varies(table, c))
     return Columns(factor, group, tuple(arm), units, (*averaged, *crossed), fixed if units else ())

@@ -23,7 +23,7 @@ Numbers that do not exist are missing (`pandas.NA`), never NaN; the sentence say
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import pandas as pd
@@ -65,7 +65,9 @@ def comparison_frame(answers: Comparisons) -> pd.DataFrame:
 
 def _provenance(answers: Comparisons) -> dict[Hashable | None, Any]:
     kept: dict[Hashable | None, Any] = {}
-    kept |= {name: value for name, value in asdict(answers).items() if name != "rows"}
+    names = [field.name for field in fields(answers) if field.name not in ("rows", "columns")]
+    kept |= {name: getattr(answers, name) for name in names}
+    kept["columns"] = asdict(answers.columns)
     kept["correction"] = CORRECTION_NAMES[answers.correction]
     kept["baseline"] = shown(answers.baseline)
     return kept

@@ -21,6 +21,12 @@ from sweeps.statistics.samples import (
     t_quantile,
 )
 
+# Measured at a nominal 95 %, n = 5 to 30, lognormal(1) arms of unequal variance
+# (`benchmarks/calibration.py`).
+COVERAGE = (
+    "under strong skew and unequal variances a 95 % interval covers 82–93 %, and the test rejects 7–18 % at 5 %"
+)
+
 
 def paired_t_p_value(differences: Array) -> Array:
     """Two-sided p of the paired t test along the last axis, n >= 2."""
@@ -93,7 +99,7 @@ def paired_difference(arm: ArrayLike, baseline: ArrayLike, *, level: Level = 0.9
         p,
         float(small_sample_correction(n - 1) * estimate / differences.std(ddof=1)),
         "Hedges' g of the differences (d_z, small-sample corrected)",
-        (independence(), normality(differences, "differences")),
+        (independence(), normality(differences, "differences", COVERAGE)),
         {"sd_of_differences": float(differences.std(ddof=1)), "correlation": correlation(first, second)},
     )
 

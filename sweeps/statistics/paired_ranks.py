@@ -108,7 +108,7 @@ def paired_permutation(
     return Finding("paired_permutation", estimate, None, first.size, method, sentence, p, assumptions=assumptions)
 
 
-@STATISTICS.register(takes="pairs", question="spread", reciprocal=True)
+@STATISTICS.register(takes="pairs", question="spread", reciprocal=True, holds_level=False)
 def variance_permutation(
     arm: ArrayLike, baseline: ArrayLike, *, resamples: Resamples = 9999, seed: Seed = 0
 ) -> Finding:

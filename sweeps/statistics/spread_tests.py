@@ -2,7 +2,7 @@
 
 Measured at 5 % (`benchmarks/calibration.py`): Brown–Forsythe rejects at most 5 % under normal, skewed and
 heavy-tailed replicates, less when the arms are positively correlated by seed; its paired form holds the level
-too and gains power with the correlation; Pitman–Morgan rejects 10–25 % under skew or heavy tails.
+too and gains power with the correlation; Pitman–Morgan rejects 8–24 % under lognormal(0.5) or heavy tails.
 """
 
 from __future__ import annotations

@@ -1,0 +1,132 @@
+"""A comparison as text: for a terminal, a paper, a spreadsheet or another program."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+import pandas as pd
+
+from sweeps.statistics import wording
+from sweeps.statistics.cells import cell
+from sweeps.statistics.comparison import shown
+
+Format = Literal["table", "json", "csv", "latex", "markdown"]
+
+LATEX_ESCAPES = str.maketrans(
+    {
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\\": r"\textbackslash{}",
+        "±": r"$\pm$",
+        "−": "$-$",
+    }
+)
+
+
+def presentable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns people read, as text: n, mean ± half-width, sd, difference, variance ratio, p, verdict."""
+    groups = list(frame.attrs["columns"]["group"])
+    return pd.DataFrame(
+        {
+            **{name: [shown(cell(value)) for value in frame[name]] for name in groups},
+            "arm": frame["arm"],
+            "n": frame["n"].astype(str),
+            "diverged": frame["n_diverged"].astype(str),
+            "collapsed": frame["n_collapsed"].astype(str),
+            "mean": [_give_or_take(row, "mean") for _, row in frame.iterrows()],
+            "sd": [_interval(row, "sd") for _, row in frame.iterrows()],
+            "difference": [_interval(row, "difference", sign=True) for _, row in frame.iterrows()],
+            "p": [_p_value(row["p_difference_corrected"]) for _, row in frame.iterrows()],
+            "effect": ["" if value is pd.NA else wording.signed(value, 0.1) for value in frame["effect"]],
+            "P(better)": ["" if value is pd.NA else f"{value:.2f}" for value in frame["better"]],
+            "variance ratio": [_ratio(row) for _, row in frame.iterrows()],
+            "p (variances)": [_p_value(row["p_variances_corrected"]) for _, row in frame.iterrows()],
+            "detectable ratio": [_detectable(row) for _, row in frame.iterrows()],
+            "verdict": frame["verdict"],
+        }
+    )
+
+
+def render(frame: pd.DataFrame, style: Format = "table") -> str:
+    """The comparison in one of five formats; csv and json hold every column with full precision."""
+    if style == "csv":
+        return frame.to_csv(index=False)
+    if style == "json":
+        rows = [{name: _plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
+        return json.dumps({"rows": rows, **frame.attrs}, indent=2, ensure_ascii=False, default=str)
+    text = presentable(frame)
+    if style == "latex":
+        return _latex(text)
+    grid = _rows(text)
+    widths = [max(len(row[i]) for row in grid) for i in range(len(text.columns))]
+    lines = [[value.ljust(width) for value, width in zip(row, widths, strict=True)] for row in grid]
+    rule = ["-" * width for width in widths]
+    if style == "markdown":
+        return "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]])
+    return "\n".join("  ".join(line).rstrip() for line in [lines[0], rule, *lines[1:]])
+
+
+def _rows(text: pd.DataFrame) -> list[list[str]]:
+    """Header and rows of a table of text."""
+    body = [[str(value) for value in row] for row in text.itertuples(index=False)]
+    return [[str(name) for name in text.columns], *body]
+
+
+def _latex(text: pd.DataFrame) -> str:
+    rows = _rows(text)
+    head, *body = [" & ".join(value.translate(LATEX_ESCAPES) for value in row) + r" \\" for row in rows]
+    columns = "l" * len(text.columns)
+    return "\n".join(
+        [rf"\begin{{tabular}}{{{columns}}}", r"\hline", head, r"\hline", *body, r"\hline", r"\end{tabular}"]
+    )
+
+
+def _plain(value: Any) -> Any:
+    return cell(value)
+
+
+def _give_or_take(row: pd.Series, name: str) -> str:
+    if row[name] is pd.NA:
+        return ""
+    if row[f"{name}_low"] is pd.NA:
+        return wording.number(row[name])
+    half = (row[f"{name}_high"] - row[f"{name}_low"]) / 2
+    return f"{wording.number(row[name], half)} ± {wording.number(half, half)}"
+
+
+def _interval(row: pd.Series, name: str, *, sign: bool = False) -> str:
+    form = wording.signed if sign else wording.number
+    if row[name] is pd.NA:
+        return ""
+    if row[f"{name}_low"] is pd.NA:
+        return form(row[name])
+    half = (row[f"{name}_high"] - row[f"{name}_low"]) / 2
+    low, high = (form(row[f"{name}_{end}"], half) for end in ("low", "high"))
+    return f"{form(row[name], half)} [{low}, {high}]"
+
+
+def _ratio(row: pd.Series) -> str:
+    if row["variance_ratio"] is pd.NA:
+        return ""
+    value = wording.ratio(row["variance_ratio"])
+    if row["variance_ratio_low"] is pd.NA:
+        return value
+    return f"{value} [{wording.ratio(row['variance_ratio_low'])}, {wording.ratio(row['variance_ratio_high'])}]"
+
+
+def _p_value(p: Any) -> str:
+    return "" if p is pd.NA else wording.p_value(p).removeprefix("p ").removeprefix("= ")
+
+
+def _detectable(row: pd.Series) -> str:
+    if row["detectable_ratio"] is not pd.NA:
+        return wording.ratio(row["detectable_ratio"])
+    return "none" if row["n_pairs"] is not pd.NA else ""
