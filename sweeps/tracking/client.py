@@ -24,6 +24,7 @@ TAGS_PER_BATCH = 100
 SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_TRUNCATE_LONG_VALUES": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",  # which would ask a host on the internet
 }
@@ -104,8 +105,10 @@ def _named(error: Any) -> TrackingError:
 
 
 def _first_line(error: BaseException) -> str:
+    """The cause, without the layers of wrapping that a connection's failure comes in."""
     text = without_password(str(error)).strip() or type(error).__name__
-    return text.splitlines()[0][:500]
+    _, _, cause = text.rpartition("Caused by ")
+    return cause.splitlines()[0][:500]
 
 
 class Client:
@@ -228,10 +231,12 @@ class Client:
         with failures_named():
             return {point.step: point.value for point in self._client.get_metric_history(run, metric)}
 
-    def upload(self, run: str, files: Sequence[Path], texts: Mapping[str, str] | None = None) -> None:
-        """Store files and texts as artifacts at the top of a run; what is there under the name is replaced."""
+    def upload(self, run: str, path: Path) -> None:
+        """Store a file as an artifact at the top of a run; what is there under its name is replaced."""
         with failures_named():
-            for path in files:
-                self._client.log_artifact(run, str(path))
-            for name, text in (texts or {}).items():
-                self._client.log_text(run, text, name)
+            self._client.log_artifact(run, str(path))
+
+    def upload_text(self, run: str, name: str, text: str) -> None:
+        """Store a text as an artifact, in the same way."""
+        with failures_named():
+            self._client.log_text(run, text, name)

@@ -19,24 +19,29 @@ class Lag:
     Attributes:
         replicates: Replicates with something that is not projected.
         epochs: Epochs that are not projected.
+        trials: Trials whose statistics are behind their replicates.
         reason: Why not, when the store is the cause.
         refused: What the store will not take, each with its words; trying again does not help.
     """
 
     replicates: int = 0
     epochs: int = 0
+    trials: int = 0
     reason: str = ""
     refused: tuple[str, ...] = ()
 
     @property
     def is_complete(self) -> bool:
-        """Whether MLflow tells everything that the records do."""
-        return self.replicates == 0 and not self.refused
+        """Whether MLflow tells everything that the records do, as far as is known."""
+        return self.replicates == 0 and self.trials == 0 and not self.refused and not self.reason
 
     def __str__(self) -> str:
         if self.is_complete:
             return "everything is in MLflow"
-        said = f"not in MLflow yet: {self.replicates} replicates, {self.epochs} epochs"
+        counted = {"replicates": self.replicates, "epochs": self.epochs, "trials": self.trials}
+        said = "not in MLflow yet: " + (
+            ", ".join(f"{n} {what}" for what, n in counted.items() if n) or "the sweep"
+        )
         said += f" ({self.reason})" if self.reason else ""
         return "\n".join([said, *(f"refused: {words}" for words in self.refused)])
 
@@ -46,7 +51,8 @@ def read(sweep: Path) -> Lag | None:
     plain = _read(sweep)
     if "replicates" not in plain:
         return None
-    return Lag(plain["replicates"], plain["epochs"], plain["reason"], tuple(plain["refused"]))
+    known = {name: plain[name] for name in ("replicates", "epochs", "trials", "reason")}
+    return Lag(**known, refused=tuple(plain["refused"]))
 
 
 def write(sweep: Path, lag: Lag) -> None:

@@ -87,13 +87,13 @@ class Projection:
                 return
             news = trial.news()
             known = self._refused.get(trial.identity)
-            if not news or (known and known[0] == source.signature(trial.folder)):
+            if not (news or trial.is_behind) or (known and known[0] == source.signature(trial.folder)):
                 continue
             try:
                 trial.project(tree, self._plan, news)
                 self._refused.pop(trial.identity, None)
             except Unavailable:
-                trial.forget()
+                trial.doubt()
                 if not tree.client.answers():
                     raise
                 log.warning("trial %s failed, the server answers; trying it again later", trial.identity)
@@ -123,7 +123,8 @@ class Projection:
         refused = tuple(said for _, said in self._refused.values())
         pending = (replicate.pending() for trial in self._begun() for replicate in trial.news())
         behind = [epochs for epochs in pending if epochs is not None]
-        return Lag(len(behind), sum(behind), reason, refused)
+        trials = sum(trial.is_behind for trial in self._trials.values())
+        return Lag(len(behind), sum(behind), trials, reason, refused)
 
     def close(self, *, interrupted: bool) -> None:
         """Say that nobody works on the sweep any more.

@@ -33,17 +33,19 @@ class ReplicateRun:
         folder: Its record folder, named by its identity.
         run: Id of its run, once known.
         recorded: Signature of the record that was projected; None while there is none.
-        status: Of that record.
     """
 
     folder: Path
     run: str | None = None
     recorded: source.Signature | None = None
-    status: str | None = None
     tail: source.Tail = field(init=False)
     _seen: source.Signature | None = None
     _names: set[str] = field(default_factory=set)
     _state: str = ""
+    _unsent: dict[str, str] = field(default_factory=dict)
+    _logged: dict[str, Mapping[int, float]] = field(default_factory=dict)
+    _sent: str | None = None
+    _uploaded: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.tail = source.Tail(self.folder / source.HISTORY)
@@ -68,7 +70,8 @@ class ReplicateRun:
 
     def forget(self) -> None:
         """Look the run up again before the next write, and compare what it holds with the files."""
-        self.run, self.recorded, self._seen, self._state = None, None, None, ""
+        self.run, self.recorded, self._seen, self._state, self._logged = None, None, None, "", {}
+        self._sent, self._uploaded = None, set()
         self.tail = source.Tail(self.folder / source.HISTORY)
 
     def settle(self) -> None:
@@ -79,8 +82,8 @@ class ReplicateRun:
             rows = self.tail.rows()
             self.tail.take(rows[-1]["epoch"] if rows else 0)
 
-    def project(self, tree: Tree, parent: str, planned: Mapping[str, Any], found: Run | None) -> bool:
-        """Bring the run up to the folder; returns whether a record was projected.
+    def project(self, tree: Tree, parent: str, planned: Mapping[str, Any], found: Run | None) -> None:
+        """Bring the run up to the folder.
 
         Args:
             tree: Where to.
@@ -92,19 +95,17 @@ class ReplicateRun:
         record = source.read_record(self.folder)
         rows = self.tail.rows()
         if not rows and record is None:
-            return False
+            return
         digest = _digest(self.folder) if record else None
         if found is not None and self.run is None and self._is_done(found, digest):
             self.run, self._state = found.info.run_id, found.info.status
             if found.data.tags.get(PARENT) != parent:
                 tree.client.log(found.info.run_id, tags={PARENT: parent})
+            self.tail.take(rows[-1]["epoch"] if rows else self.tail.epoch)
         else:
-            parameters, logged = self._open(tree, parent, planned, rows, record, found)
-            self._write(tree, rows, record, parameters, logged, digest)
-        self.tail.take(rows[-1]["epoch"] if rows else self.tail.epoch)
+            self._open(tree, parent, planned, rows, record, found)
+            self._write(tree, rows, record, digest)
         self.recorded, self._seen = (signature, seen) if record else (None, None)
-        self.status = record["status"] if record else None
-        return record is not None
 
     @staticmethod
     def _is_done(found: Run, digest: str | None) -> bool:
@@ -118,19 +119,26 @@ class ReplicateRun:
         rows: Sequence[source.Row],
         record: source.Row | None,
         found: Run | None,
-    ) -> tuple[dict[str, str], Logged]:
-        """Make sure of a running run; returns the parameters it lacks, and what it holds if it was found."""
-        if self.run is not None:
-            self._reopen(tree)
-            return {}, {}
-        if found is None:
-            return self._create(tree, parent, planned, rows, record), {}
-        self.run, self._state = found.info.run_id, found.info.status
+    ) -> None:
+        """Make sure of a running run, and of what is in one that was found."""
+        if self.run is None and found is None:
+            self._create(tree, parent, planned, rows, record)
+        elif self.run is None and found is not None:
+            self._adopt(tree, parent, planned, record, found)
         self._reopen(tree)
+
+    def _adopt(
+        self, tree: Tree, parent: str, planned: Mapping[str, Any], record: source.Row | None, found: Run
+    ) -> None:
+        """Take over a run that another projection made. What was asked already is kept when a request fails."""
+        run = found.info.run_id
+        for name in found.data.metrics:
+            if name not in self._logged:
+                self._logged[name] = tree.client.history(run, name)
         parameters, tags = self._parameters(planned, record)
-        missing = {key: text for key, text in parameters.items() if key not in found.data.params}
-        tree.client.log(self.run, tags={**tags, PARENT: parent})
-        return missing, {name: tree.client.history(self.run, name) for name in found.data.metrics}
+        tree.client.log(run, tags={**tags, PARENT: parent})
+        self._unsent = {key: text for key, text in parameters.items() if key not in found.data.params}
+        self.run, self._state = run, found.info.status
 
     def _create(
         self,
@@ -139,7 +147,7 @@ class ReplicateRun:
         planned: Mapping[str, Any],
         rows: Sequence[source.Row],
         record: source.Row | None,
-    ) -> dict[str, str]:
+    ) -> None:
         parameters, tags = self._parameters(planned, record)
         tags |= as_tags(
             {
@@ -148,12 +156,12 @@ class ReplicateRun:
                 "twin": planned.get("twin"),
             }
         )
-        start = record["started"] if record else rows[0]["time"]
+        # The first epoch's end, which a projection beside the training and one years later both know.
+        start = rows[0]["time"] if rows else (record or {})["started"]
         seeds = self._seeds(planned, record)
         name = f"seed {'/'.join(str(seed) for seed in seeds.values())}" if seeds else self.identity
         self.run = tree.create("replicate", self.identity, name, start, parent, tags)
-        self._state = "RUNNING"
-        return parameters
+        self._state, self._unsent = "RUNNING", parameters
 
     def _reopen(self, tree: Tree) -> None:
         """A run that ended (stopped, failed, interrupted) goes on."""
@@ -180,26 +188,42 @@ class ReplicateRun:
         tree: Tree,
         rows: Sequence[source.Row],
         record: source.Row | None,
-        parameters: Mapping[str, str],
-        logged: Logged,
         digest: str | None,
     ) -> None:
         assert self.run is not None  # noqa: S101 - `_open` has just made sure
+        if rows or self._unsent or digest != self._sent:
+            self._log(tree, rows, record, digest)
+            self._sent, self._uploaded = digest, set()
+        self.tail.take(rows[-1]["epoch"] if rows else self.tail.epoch)
+        if record:
+            self._upload(tree, record)
+            self._state = "FAILED" if record["status"] == "failed" else "FINISHED"
+            tree.client.set_state(self.run, self._state, record["ended"])
+
+    def _log(self, tree: Tree, rows: Sequence[source.Row], record: source.Row | None, digest: str | None) -> None:
         points = [point for row in rows for point in _points(row)]
         self._names |= {point.name for point in points}
         if record:
             points += self._final_points(record)
-        differing = sorted({p.step for p in points if _differs(p, logged)})
+        differing = sorted({p.step for p in points if _differs(p, self._logged)})
         tags = {"differing_epochs": ", ".join(map(str, differing))} if differing else {}
         if record:
             tags |= _record_tags(record, digest)
-        new = [point for point in points if point.step not in logged.get(point.name, {})]
-        tree.client.log(self.run, points=new, parameters=parameters, tags=tags)
-        if record:
-            files = [self.folder / name for name in FILES if (self.folder / name).exists()]
-            tree.client.upload(self.run, files, texts(record))
-            self._state = "FAILED" if record["status"] == "failed" else "FINISHED"
-            tree.client.set_state(self.run, self._state, record["ended"])
+        new = [point for point in points if point.step not in self._logged.get(point.name, {})]
+        tree.client.log(str(self.run), points=new, parameters=self._unsent, tags=tags)
+        self._unsent, self._logged = {}, {}
+
+    def _upload(self, tree: Tree, record: source.Row) -> None:
+        """Store the files, each once even when the one after it fails."""
+        made = texts(record)
+        for name in (*FILES, *made):
+            if name in self._uploaded:
+                continue
+            if name in made:
+                tree.client.upload_text(str(self.run), name, made[name])
+            elif (self.folder / name).exists():
+                tree.client.upload(str(self.run), self.folder / name)
+            self._uploaded.add(name)
 
     def interrupt(self, tree: Tree, time: int) -> None:
         """Say of a run that was cut short that nobody works on it any more."""
@@ -242,6 +266,7 @@ def _record_tags(record: source.Row, digest: str | None) -> dict[str, str]:
             "status": record["status"],
             "reason": record.get("reason") or None,
             "epochs": record["epochs"],
+            "started": record["started"],
             "record": digest,
             "format": record.get("format"),
             "retrained_epochs_differing": record.get("retrained_epochs_differing"),

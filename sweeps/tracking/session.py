@@ -125,7 +125,7 @@ def _finish(projection: Projection, linger: float, *, interrupted: bool) -> Lag:
     deadline, failures = time.monotonic() + linger, 0
     while True:
         lag = projection.run_once()
-        is_done = not lag.reason and (lag.replicates == 0 or bool(lag.refused))
+        is_done = lag.is_complete or (bool(lag.refused) and not lag.reason)
         if is_done:
             try:
                 projection.close(interrupted=interrupted)

@@ -37,9 +37,9 @@ class SweepRun:
         new = [name for name, found in signatures.items() if found and found != self._sent.get(name)]
         if source.PLAN in new:
             tree.client.tag_experiment(tree.experiment, view_tags(plan))
-        if new:
-            tree.client.upload(self.run, [self.folder / name for name in new])
-            self._sent |= {name: signatures[name] for name in new}
+        for name in new:
+            tree.client.upload(self.run, self.folder / name)
+            self._sent[name] = signatures[name]
         return self.run
 
     def _find_or_create(self, tree: Tree) -> None:

@@ -29,15 +29,18 @@ class TrialRun:
         folder: The trial's folder, named by its identity.
         run: Id of its run, once known.
         replicates: Those that have begun, by identity.
+        is_behind: Whether its own run does not tell what its replicates' runs do.
     """
 
     folder: Path
     run: str | None = None
     replicates: dict[str, ReplicateRun] = field(default_factory=dict)
+    is_behind: bool = False
     _found: dict[str, Run] = field(default_factory=dict)
     _is_known: bool = False
     _state: str = ""
     _summarised: str = ""
+    _unsent: dict[str, str] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
@@ -50,6 +53,14 @@ class TrialRun:
             self.replicates.setdefault(folder.name, ReplicateRun(folder))
         return [replicate for replicate in self.replicates.values() if replicate.has_news()]
 
+    def doubt(self) -> None:
+        """A request failed and may have been carried out: look for runs again before making any.
+
+        What is known stays known: a batch that is sent a second time changes nothing.
+        """
+        if self.run is None or any(replicate.run is None for replicate in self.replicates.values()):
+            self._is_known, self._found = False, {}
+
     def forget(self) -> None:
         """Look everything up again before the next write."""
         self.run, self._is_known, self._found, self._state, self._summarised = None, False, {}, "", ""
@@ -58,30 +69,36 @@ class TrialRun:
 
     def project(self, tree: Tree, plan: source.Plan, news: Sequence[ReplicateRun]) -> None:
         """Bring the trial's run and those of its replicates up to their folders."""
+        self.is_behind = True
+        self._project(tree, plan, news)
+        self.is_behind = False
+
+    def _project(self, tree: Tree, plan: source.Plan, news: Sequence[ReplicateRun]) -> None:
         planned = self._planned(plan)
         records = self._records()
         digest = _digest_of(records)
-        if not self._is_known and self._look_up(tree, digest):
+        about = records[0] if records else planned
+        if not self._is_known and self._look_up(tree, about, digest):
             return
         if self.run is None:
-            self._create(tree, planned, plan, records, news)
+            self._create(tree, about, records, news)
             if self.run is None:
                 return
+        self._send_parameters(tree)
         self._reopen(tree, plan, records)
-        changed = [
+        for replicate in news:
             replicate.project(tree, self.run, planned, self._found.pop(replicate.identity, None))
-            for replicate in news
-        ]
-        if any(changed) or digest != self._summarised:
+        if _digest_of(self._records()) != self._summarised:
             self._summarise(tree, plan)
 
-    def _look_up(self, tree: Tree, digest: str) -> bool:
+    def _look_up(self, tree: Tree, about: Mapping[str, Any], digest: str) -> bool:
         """Find the runs; returns whether they tell all that the folder holds already."""
         found = tree.found(f"tags.level = 'trial' and tags.identity = '{self.identity}'")
         own = found.runs.get(self.identity)
         if own is not None:
             self.run, self._state = own.info.run_id, own.info.status
             self._summarised = own.data.tags.get("records", "")
+            self._unsent = {k: text for k, text in _parameters(about)[0].items() if k not in own.data.params}
             if own.data.tags.get(PARENT) != tree.root:
                 tree.client.log(own.info.run_id, tags={PARENT: str(tree.root)})
             is_told = self._state in ENDED and digest == self._summarised and self._all_recorded()
@@ -107,23 +124,25 @@ class TrialRun:
     def _create(
         self,
         tree: Tree,
-        planned: Mapping[str, Any],
-        plan: source.Plan,
+        about: Mapping[str, Any],
         records: Sequence[source.Row],
         news: Sequence[ReplicateRun],
     ) -> None:
-        first: Mapping[str, Any] = records[0] if records else planned
-        starts = [record["started"] for record in records]
+        starts = [record["ended"] for record in records]
         starts += [row["time"] for replicate in news for row in replicate.tail.rows()[:1]]
         if not starts:
             return
-        role = first.get("role")
-        parameters, tags = as_parameters(configuration(first.get("config", {}), role))
-        tags |= as_tags({"role": role, "twin": first.get("twin"), "trial": self.identity})
+        parameters, tags = _parameters(about)
+        role = about.get("role")
+        tags |= as_tags({"role": role, "twin": about.get("twin"), "trial": self.identity})
         name = f"{self.identity} (twin)" if role == "twin" else self.identity
         self.run = tree.create("trial", self.identity, name, min(starts), tree.root, tags)
-        self._state = "RUNNING"
-        tree.client.log(self.run, parameters=parameters)
+        self._state, self._unsent = "RUNNING", parameters
+
+    def _send_parameters(self, tree: Tree) -> None:
+        if self.run is not None and self._unsent:
+            tree.client.log(self.run, parameters=self._unsent)
+            self._unsent = {}
 
     def _reopen(self, tree: Tree, plan: source.Plan, records: Sequence[source.Row]) -> None:
         """A trial that had ended and gets more replicates, or whose replicates go on, runs again."""
@@ -169,6 +188,10 @@ class TrialRun:
             tree.client.log(self.run, tags={"status": "interrupted"})
             tree.client.set_state(self.run, "KILLED", time)
             self._state = "KILLED"
+
+
+def _parameters(about: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    return as_parameters(configuration(about.get("config", {}), about.get("role")))
 
 
 def _digest_of(records: Sequence[source.Row]) -> str:

@@ -27,30 +27,17 @@ def view_tags(plan: Plan) -> dict[str, str]:
     """Tags of the experiment that hold the views of a sweep."""
     objective = f"metrics.`{plan.metric}.{plan.objective.get('statistic', 'mean')}`"
     ascending = plan.objective.get("mode") == "min"
-    shown = [f"params.`{path}`" for path in plan.dimensions]
-    statistics = [f"metrics.`{plan.metric}.{name}`" for name in STATISTICS]
-    kept = "metrics.`parameters_kept.mean`"
-    trials = [
-        *dict.fromkeys([objective, *statistics]),
-        kept,
-        "metrics.`n`",
-        "metrics.`n_diverged`",
-        *shown,
-        "tags.`role`",
-        "tags.`status`",
-    ]
+    dimensions = [f"params.`{path}`" for path in plan.dimensions]
+    statistics = list(dict.fromkeys([objective, *(f"metrics.`{plan.metric}.{name}`" for name in STATISTICS)]))
+    counts = ["metrics.`parameters_kept.mean`", "metrics.`n`", "metrics.`n_diverged`"]
+    trials = [*statistics, *dimensions, *counts, "tags.`role`", "tags.`status`"]
     last = [f"metrics.`{plan.metric}`", "metrics.`parameters_kept`"]
-    replicates = [*last, "params.`seeds.initialisation`", *shown, "tags.`status`"]
+    replicates = [*last, *dimensions, "params.`seeds.initialisation`", "tags.`status`"]
+    tree = [*statistics, last[0], *dimensions]
     views = {
         TRIALS: ("Trials, best first", "tags.level = 'trial'", objective, ascending, trials),
         REPLICATES: ("Replicates, best first", "tags.level = 'replicate'", last[0], ascending, replicates),
-        TREE: (
-            "Sweep, trials and replicates as a tree",
-            "",
-            "attributes.start_time",
-            False,
-            [*statistics, last[0], *shown],
-        ),
+        TREE: ("Sweep, trials and replicates", "", "attributes.start_time", False, tree),
     }
     return {_TAG + key: _envelope(*view) for key, view in views.items()}
 

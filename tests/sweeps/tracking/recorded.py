@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from sweeps.document import assign
+
 BEGIN = 1_760_000_000_000
 EPOCH_MS = 700
 VERSIONS = {"python": "3.12.1", "torch": "2.14.1", "mlflow": "3.17.2"}
@@ -139,7 +141,6 @@ class SweepOnDisk:
     objective: Mapping[str, str] = field(
         default_factory=lambda: {"metric": "validation_accuracy", "statistic": "mean", "mode": "max"}
     )
-    changes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.folder = self.storage / self.name
@@ -163,7 +164,7 @@ class SweepOnDisk:
         pruned = [dict(zip(self.points, v, strict=True)) for v in itertools.product(*self.points.values())]
         made: dict[str, str] = {}
         for number, (role, point) in enumerate([("twin", p) for p in twins] + [("pruned", p) for p in pruned]):
-            config = _config(point, role, self.epochs) | dict(self.changes)
+            config = _config(point, role, self.epochs)
             trial_id = _name(config)[:12]
             key = json.dumps({path: value for path, value in point.items() if not path.startswith("prune.")})
             twin = made.get(key) if role == "pruned" else None
@@ -204,21 +205,21 @@ def _name(content: object) -> str:
 
 
 def _config(point: Mapping[str, Any], role: str, epochs: int) -> dict[str, Any]:
-    return {
+    config = {
         "data": {"kind": "digits", "validation": 360, "train_size": None},
-        "model": {"kind": "mlp", "widths": point.get("model.widths", [64, 64]), "output_activation": "none"},
+        "model": {"kind": "mlp", "widths": [64, 64], "output_activation": "none"},
         "initialisation": {"kind": "normal_fan_in"},
         "training": {
             "epochs": epochs,
             "batch_size": 128,
-            "optimiser": {"kind": "sgd", "lr": point.get("training.optimiser.lr", 0.02), "momentum": 0.9},
+            "optimiser": {"kind": "sgd", "lr": 0.02, "momentum": 0.9},
             "schedule": {"kind": "constant"},
             "l1": 0.0,
             "l2": 0.0,
         },
         "prune": {
             "rule": "none" if role == "twin" else "mp_threshold",
-            "aggressiveness": point.get("prune.aggressiveness", 0.5),
+            "aggressiveness": 0.5,
             "every": 2,
             "budget": None,
             "options": {},
@@ -227,6 +228,9 @@ def _config(point: Mapping[str, Any], role: str, epochs: int) -> dict[str, Any]:
         },
         "measures": {"end": ["spectra"], "at_epochs": {}},
     }
+    for path, value in point.items():
+        config = assign(config, path, value)
+    return config
 
 
 def _layer(name: str, role: str) -> dict[str, Any]:
