@@ -113,12 +113,14 @@ class RayHead(RayNode):
     dashboard_host: str = Field("127.0.0.1", description="address the dashboard and the job interface listen on")
     dashboard_port: Port = Field(8265, description="port of the dashboard and the job interface")
     client_port: Port = Field(10001, description="port of the Ray client server")
+    autoscaling_config: Path | None = Field(None, description="the file with which Ray's launcher adds nodes")
 
     def program(self) -> list[str]:
         """`ray start --head --block`."""
         return self._start(
             *("--head", "--port", str(self.port), "--ray-client-server-port", str(self.client_port)),
             *("--dashboard-host", self.dashboard_host, "--dashboard-port", str(self.dashboard_port)),
+            *(("--autoscaling-config", str(self.autoscaling_config)) if self.autoscaling_config else ()),
         )
 
 
