@@ -33,13 +33,16 @@ def main() -> None:
     for layer in ("0", "2", "4"):
         removed = half_of(model.get_submodule(layer).weight)
         certify(model, layer, removed, data)
-        seconds = []
+        wall, processor = [], []
         for _ in range(15):
-            started = time.perf_counter()
+            started, used = time.perf_counter(), time.process_time()
             certify(model, layer, removed, data)
-            seconds.append(time.perf_counter() - started)
-        median = statistics.median(seconds)
-        print(f"layer {layer}: median {median:.3f} s, worst {max(seconds):.3f} s of 15; target 1 s")
+            wall.append(time.perf_counter() - started)
+            processor.append(time.process_time() - used)
+        print(
+            f"layer {layer}: median of 15: {statistics.median(wall):.3f} s, worst {max(wall):.3f} s, "
+            f"processor time {statistics.median(processor):.3f} s; target 1 s"
+        )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge, Gt
-from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from rmt.measures.contract import MEASURES, ModuleSubject, Number
@@ -55,6 +54,8 @@ def latency(
     """Measured time of one forward pass in seconds, median over a run of at least `seconds`."""
     if subject.inputs is None:
         return None
+    from torch.utils.benchmark import Timer  # loads the C++ extension machinery, which may print a warning
+
     module = copy.deepcopy(subject.module).eval()
     batch = subject.inputs[:batch_size]
     with torch.inference_mode():
