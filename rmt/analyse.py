@@ -145,6 +145,7 @@ def pictures(layers: Sequence[LayerAnalysis]) -> Iterator[tuple[str, Figure]]:
             continue
         values, found, name = layer.subject.spectrum, layer.subject.fit, layer.candidate.name
         stem = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._") or "weight"
-        yield f"{stem}.spectrum.png", plot.spectrum(values, found, title=name)
-        yield f"{stem}.spectrum-log.png", plot.spectrum(values, found, log=True, title=name)
-        yield f"{stem}.quantiles.png", plot.quantiles(values, found, title=name)
+        title = f"{name} ({values.rows} × {values.cols})"
+        yield f"{stem}.spectrum.png", plot.spectrum(values, found, title=title)
+        yield f"{stem}.spectrum-log.png", plot.spectrum(values, found, log=True, title=title)
+        yield f"{stem}.quantiles.png", plot.quantiles(values, found, title=title)

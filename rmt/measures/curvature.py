@@ -28,9 +28,14 @@ def hessian_top(
 def hessian_trace(
     subject: ModuleSubject, *, samples: Annotated[int, Ge(2)] = 30, seed: Seed = 0
 ) -> dict[str, Number]:
-    """Hutchinson's estimate of the Hessian's trace, with its standard error."""
-    found = landscape.trace(landscape.Objective(subject.module, subject.data), samples, seed=seed)
-    return {"estimate": found.estimate, "standard_error": found.standard_error}
+    """Hutchinson's estimate of the Hessian's trace with its standard error, and the mean eigenvalue trace/P."""
+    objective = landscape.Objective(subject.module, subject.data)
+    found = landscape.trace(objective, samples, seed=seed)
+    return {
+        "estimate": found.estimate,
+        "standard_error": found.standard_error,
+        "mean_eigenvalue": found.estimate / len(objective.vector),
+    }
 
 
 @MEASURES.register(of="module", needs=NEEDS)

@@ -7,6 +7,8 @@ import itertools
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
@@ -259,6 +261,30 @@ def test_a_factored_layer_counts_as_its_product(mlp: nn.Module, digits: tuple[Te
         assert first.bound is not None
         assert second.bound is not None
         torch.testing.assert_close(first.bound, second.bound, rtol=1e-5, atol=1e-5)
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    widths=st.lists(st.integers(2, 12), min_size=2, max_size=4),
+    size=st.floats(1e-4, 2.0),
+    activation=st.sampled_from([nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU, nn.ELU]),
+)
+@settings(max_examples=30, deadline=None)
+def test_no_certified_label_changes_in_any_network(
+    seed: int, widths: list[int], size: float, activation: type[nn.Module]
+) -> None:
+    torch.manual_seed(seed)
+    layers = [(nn.Linear(a, b), activation()) for a, b in itertools.pairwise([5, *widths, 3])]
+    model = nn.Sequential(*itertools.chain(*layers))[:-1]
+    names = [str(2 * k) for k in range(0, len(layers), 2)]
+    removed = [size * torch.randn_like(matrix(model, name)) for name in names]
+    data = torch.randn(60, 5), torch.randint(0, 3, (60,))
+    certificate = certify(model, names, removed, data, batch_size=25)
+    for name in DETERMINISTIC:
+        tier = certificate.tiers[name]
+        assert tier.applies
+        assert tier.certified_but_changed == 0
+        assert tier.loss_bound is None or abs(certificate.loss_change) <= tier.loss_bound + 1e-12
 
 
 def test_masks_can_certify_the_objective() -> None:
