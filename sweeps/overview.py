@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps import records, storage
+from sweeps.document import parse
 from sweeps.errors import SweepNotFound
-from sweeps.query import Root, spec_of
+from sweeps.query import Root
 
 if TYPE_CHECKING:
     from sweeps.tracking import Lag
@@ -93,8 +94,15 @@ def sync_sweep(
 
     place = storage.resolve(root)
     storage.sweep_folder(place, name)
-    chosen = resolve_uri(uri, spec_of(name, storage=place).tracking.uri)
+    chosen = resolve_uri(uri, _tracking_uri(place / name))
     return project(place, name, chosen, follow=follow, rebuild=rebuild)
+
+
+def _tracking_uri(sweep: Path) -> str | None:
+    """The address in the spec the sweep was last launched with."""
+    plain = parse((sweep / "spec.yaml").read_text(encoding="utf-8"), source=str(sweep / "spec.yaml"))
+    uri: str | None = (plain.get("tracking") or {}).get("uri")
+    return uri
 
 
 def delete_sweep(name: str, root: Root = None, uri: str | None = None) -> None:
@@ -104,6 +112,6 @@ def delete_sweep(name: str, root: Root = None, uri: str | None = None) -> None:
 
     place = storage.resolve(root)
     sweep = storage.sweep_folder(place, name)
-    chosen = resolve_uri(uri, spec_of(name, storage=place).tracking.uri)
+    chosen = resolve_uri(uri, _tracking_uri(sweep))
     delete(place, name, chosen)
     shutil.rmtree(sweep)

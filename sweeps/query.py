@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,11 @@ from sweeps import storage as storages
 from sweeps.aggregate import trials_of
 from sweeps.errors import SpecError, SweepNotFound
 from sweeps.metrics import KNOWN, STATISTICS, refuse_test
-from sweeps.spec import SweepSpec, build_spec, build_trial
 from sweeps.table import replicates_of
-from sweeps.trial_spec import TrialSpec
+
+if TYPE_CHECKING:
+    from sweeps.spec import SweepSpec
+    from sweeps.trial_spec import TrialSpec
 
 Root = str | os.PathLike[str] | None
 
@@ -32,16 +35,17 @@ class Answer:
     """A trial as an answer to a question.
 
     Attributes:
-        spec: Its configuration, ready to be launched again.
         ranked_by: What it was chosen by, as `METRIC.STATISTIC`.
         value: That number.
         statistics: Mean, sd, median and intervals over its replicates, as `METRIC.STATISTIC`.
         n: Replicates behind them; `n_diverged` and `n_failed` are not among these.
+        point: Values of the dimensions that make a difference to the trial.
+        config: Its configuration, complete; `spec` is the same, checked and typed.
+        folder: Of the sweep.
         selected_on_test: Whether the test set was used to choose it, which makes its test metrics optimistic.
     """
 
     trial_id: str
-    spec: TrialSpec
     ranked_by: str
     value: float
     statistics: Mapping[str, float]
@@ -49,25 +53,31 @@ class Answer:
     n_diverged: int
     n_failed: int
     point: Mapping[str, Any]
-    sweep: SweepSpec
+    config: Mapping[str, Any]
+    folder: Path
     selected_on_test: bool = False
+
+    @cached_property
+    def spec(self) -> TrialSpec:
+        """Its configuration, ready to be run: `sweeps.run_trial(answer.spec)`."""
+        from sweeps.spec import build_trial
+
+        return build_trial(self.config)
 
     def document(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        names = ("trial_id", "ranked_by", "value", "n", "n_diverged", "n_failed", "selected_on_test")
-        plain = {name: getattr(self, name) for name in names}
-        return plain | {
-            "point": dict(self.point),
-            "statistics": dict(self.statistics),
-            "config": self.spec.document(),
-        }
+        plain = asdict(self)
+        del plain["folder"]
+        return plain
 
     def to_spec(self, name: str | None = None) -> SweepSpec:
         """A sweep of this trial alone (and its twin), to launch again."""
-        document = self.sweep.document(resolved=True)
+        from sweeps.spec import build_spec, load_spec
+
+        document = load_spec(self.folder / "spec.yaml").document(resolved=True)
         document |= {
-            "name": name or f"{self.sweep.name}-{self.trial_id}",
-            "trial": self.spec.document(),
+            "name": name or f"{self.folder.name}-{self.trial_id}",
+            "trial": dict(self.config),
             "space": {},
             "design": {"kind": "grid"},
         }
@@ -79,11 +89,15 @@ def has_records(sweep: Path) -> bool:
     return any((folder / records.RECORD).exists() for folder in records.folders(sweep))
 
 
-def spec_of(name: str, *, storage: Root = None) -> SweepSpec:
-    """The spec a sweep was last launched with."""
-    from sweeps.spec import load_spec
+def plan_of(name: str, *, storage: Root = None) -> dict[str, Any]:
+    """The plan a sweep was last launched with, as `plan.json` holds it.
 
-    return load_spec(storages.sweep_folder(storages.resolve(storage), name) / "spec.yaml")
+    Raises:
+        SweepNotFound: The storage has no such sweep; lists those it has.
+    """
+    sweep = storages.sweep_folder(storages.resolve(storage), name)
+    plan: dict[str, Any] = json.loads((sweep / "plan.json").read_bytes())
+    return plan
 
 
 def replicates(name: str, *, storage: Root = None) -> pd.DataFrame:
@@ -97,8 +111,8 @@ def replicates(name: str, *, storage: Root = None) -> pd.DataFrame:
 
 def trials(name: str, *, storage: Root = None) -> pd.DataFrame:
     """A row a trial; see `sweeps.aggregate.trials_of` for the columns."""
-    objective = spec_of(name, storage=storage).objective.metric
-    return trials_of(replicates(name, storage=storage), objective=objective)
+    objective = plan_of(name, storage=storage)["objective"]
+    return trials_of(replicates(name, storage=storage), objective=objective["metric"])
 
 
 def best(
@@ -129,9 +143,8 @@ def best(
         SpecError: An unknown metric, statistic or mode, or k below 1.
         SweepNotFound: No such sweep, or no trial with numbers yet.
     """
-    spec = spec_of(name, storage=storage)
-    goal = spec.objective
-    metric, statistic, mode = metric or goal.metric, statistic or goal.statistic, mode or goal.mode
+    goal = plan_of(name, storage=storage)["objective"]
+    metric, statistic, mode = metric or goal["metric"], statistic or goal["statistic"], mode or goal["mode"]
     _check(metric, statistic, mode, k)
     refuse_test(metric, select_on_test=select_on_test)
     table = trials_of(replicates(name, storage=storage), objective=metric)
@@ -139,8 +152,8 @@ def best(
     if column not in table or table[column].isna().all():
         raise SweepNotFound(f"sweep {name!r} has no trial with a {column} yet")
     ranked = rank(table.dropna(subset=column), column, mode, allow_diverged=allow_diverged).head(k)
-    configs = _configurations(name, storage)
-    return [_answer(row, column, configs, spec, metric.startswith("test_")) for _, row in ranked.iterrows()]
+    folder = storages.sweep_folder(storages.resolve(storage), name)
+    return [_answer(row, column, folder, metric.startswith("test_")) for _, row in ranked.iterrows()]
 
 
 def _check(metric: str, statistic: str, mode: str, k: int) -> None:
@@ -164,21 +177,13 @@ def rank(table: pd.DataFrame, column: str, mode: str, *, allow_diverged: bool = 
     return ordered.drop(columns="_broken")
 
 
-def _configurations(name: str, storage: Root) -> dict[str, dict[str, Any]]:
-    sweep = storages.sweep_folder(storages.resolve(storage), name)
-    return {path.parent.name: json.loads(path.read_text()) for path in sorted(sweep.glob("trials/*/trial.json"))}
-
-
-def _answer(
-    row: pd.Series, column: str, trials: Mapping[str, Mapping[str, Any]], sweep: SweepSpec, on_test: bool
-) -> Answer:
+def _answer(row: pd.Series, column: str, folder: Path, on_test: bool) -> Answer:
+    planned = json.loads((records.trial_folder(folder, row["trial_id"]) / "trial.json").read_bytes())
     numbers = {
         str(k): float(v) for k, v in row.items() if str(k).rpartition(".")[2] in STATISTICS and "." in str(k)
     }
-    planned = trials[row["trial_id"]]
     return Answer(
         trial_id=row["trial_id"],
-        spec=build_trial(planned["config"]),
         ranked_by=column,
         value=float(row[column]),
         statistics={k: v for k, v in numbers.items() if v == v},
@@ -186,7 +191,8 @@ def _answer(
         n_diverged=int(row["n_diverged"]),
         n_failed=int(row["n_failed"]),
         point=planned["point"],
-        sweep=sweep,
+        config=planned["config"],
+        folder=folder,
         selected_on_test=on_test,
     )
 
@@ -221,7 +227,7 @@ def write_report(name: str, *, storage: Root = None, to: Path | None = None) -> 
         name,
         table=replicates(name, storage=root),
         trials=trials(name, storage=root),
-        plan=json.loads((sweep / "plan.json").read_text()),
+        plan=plan_of(name, storage=root),
         spectra=lambda trial, replicate: spectra_in(records.replicate_folder(sweep, trial, replicate)),
         histories=lambda trial, replicate: records.read_history(records.replicate_folder(sweep, trial, replicate)),
         to=to or sweep / "report.html",

@@ -123,15 +123,13 @@ def _default() -> Any:
 
 def answers(found: Sequence[Answer]) -> None:
     """The best trials, with error bars."""
-    goal = found[0].sweep.objective
     ranked_by = found[0].ranked_by
-    table = Table(
-        "", "trial", ranked_by, "sd", "n", "test accuracy", "parameters kept", *found[0].sweep.space, box=None
-    )
+    metric = ranked_by.rpartition(".")[0]
+    dimensions = list(dict.fromkeys(path for answer in found for path in answer.point))
+    table = Table("", "trial", ranked_by, "sd", "n", "test accuracy", "parameters kept", *dimensions, box=None)
     for place, answer in enumerate(found, start=1):
         row = answer.statistics
         broken = f" (+{answer.n_diverged + answer.n_failed} broken)" if answer.n_diverged + answer.n_failed else ""
-        metric = ranked_by.rpartition(".")[0] or goal.metric
         table.add_row(
             str(place),
             answer.trial_id,
@@ -140,7 +138,7 @@ def answers(found: Sequence[Answer]) -> None:
             f"{answer.n}{broken}",
             _interval(row, "test_accuracy"),
             _interval(row, "parameters_kept"),
-            *(_short(answer.point.get(path, "")) for path in answer.sweep.space),
+            *(_short(answer.point.get(path, "")) for path in dimensions),
         )
     console.print(table)
     if found[0].selected_on_test:
