@@ -15,11 +15,12 @@ import torch
 from annotated_types import Gt, Interval
 
 from rmt.edges import noise_edge, noise_threshold, width_quantile
+from rmt.eigen import gram_eigenvalues
 from rmt.errors import DegenerateSpectrum
 from rmt.marchenko_pastur import MarchenkoPastur, quantile_table
 from rmt.matrices import dense
 from rmt.registry import Registry
-from rmt.spectrum import Spectrum, core_of, gram
+from rmt.spectrum import Spectrum, core_of
 
 Beta: TypeAlias = Annotated[float, Interval(ge=1e-6, le=1 - 1e-6)]
 Alpha: TypeAlias = Annotated[float, Interval(gt=0, lt=0.5)]
@@ -181,7 +182,7 @@ def permutation(
     for _ in range(shuffles):
         order = torch.randperm(entries.numel(), generator=generator)
         shuffled = entries.flatten()[order].reshape(entries.shape)
-        largest.append(torch.linalg.eigvalsh(gram(shuffled))[-1] / spectrum.larger)
+        largest.append(gram_eigenvalues(shuffled)[-1] / spectrum.larger)
     threshold = float(torch.stack(largest).quantile(1 - beta))
     zeros = spectrum.smaller - spectrum.nonzero
     return Estimate(float(entries.square().mean()), zeros=zeros, threshold=threshold)

@@ -6,16 +6,13 @@ a tall matrix everything is transposed.) Truncation is then a projection, and âŸ
 
 from __future__ import annotations
 
-import scipy.linalg
 import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from rmt.eigen import gram_eigenvectors
 from rmt.matrices import Factors, Weight, saves
-from rmt.spectrum import Spectrum, core_of, gram
-
-SUBSET_SHARE = 0.5
-"""Below this share of the vectors, a solver for a range of them beats the one for all."""
+from rmt.spectrum import Spectrum, core_of
 
 
 def rebuild(spectrum: Spectrum, values: Float64[Tensor, " p"], *, factorable: bool = True) -> Weight:
@@ -90,17 +87,4 @@ def _short_vectors(matrix: Tensor, positions: Tensor) -> Tensor:
     if len(positions) == 0:
         return matrix.new_zeros(min(matrix.shape), 0)
     first, last = int(positions.min()), int(positions.max())
-    return _eigenvectors(gram(matrix), first, last)[:, (positions - first).to(matrix.device)]
-
-
-def _eigenvectors(symmetric: Tensor, first: int, last: int) -> Tensor:
-    size = symmetric.shape[-1]
-    if symmetric.device.type == "cpu" and last - first + 1 < SUBSET_SHARE * size:
-        _, vectors = scipy.linalg.eigh(
-            symmetric.numpy(),
-            subset_by_index=[size - 1 - last, size - 1 - first],
-            driver="evr",
-            check_finite=False,
-        )
-        return torch.from_numpy(vectors).flip(-1)
-    return torch.linalg.eigh(symmetric).eigenvectors.flip(-1)[:, first : last + 1]
+    return gram_eigenvectors(matrix, first, last)[:, (positions - first).to(matrix.device)]

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
+from rmt.eigen import gram_eigenvalues
 from rmt.errors import InvalidWeight
 from rmt.matrices import Factors, Weight, check_matrix, shape_of
 
@@ -95,11 +96,6 @@ def core_of(weight: Weight) -> Core:
     return Core(left @ right.mT, basis_left, basis_right.mT)
 
 
-def gram(matrix: Float64[Tensor, "*batch rows cols"]) -> Float64[Tensor, "*batch p p"]:
-    """The smaller of W Wᵀ and Wᵀ W."""
-    return matrix @ matrix.mT if matrix.shape[-2] <= matrix.shape[-1] else matrix.mT @ matrix
-
-
 def spectrum(weight: Weight) -> Spectrum:
     """Spectrum of a matrix (rows, cols), of a stack (replicate, rows, cols), or of a pair of factors.
 
@@ -118,7 +114,7 @@ def spectrum(weight: Weight) -> Spectrum:
     else:
         check_matrix(weight)
     rows, cols = shape_of(weight)
-    values = torch.linalg.eigvalsh(gram(core_of(weight).matrix)).flip(-1).clamp(min=0).cpu()
+    values = gram_eigenvalues(core_of(weight).matrix).flip(-1).clamp(min=0)
     values = torch.nn.functional.pad(values, (0, min(rows, cols) - values.shape[-1]))
     return Spectrum(weight, rows, cols, values / max(rows, cols))
 
