@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from sweeps.report.evidence import Evidence
+from sweeps.report.words import plural
 from sweeps.statistics import Comparison, Comparisons, Finding, Versus, compare_arms
 from sweeps.statistics.cells import Cell, cells
 from sweeps.statistics.errors import StatisticsError
@@ -97,17 +98,28 @@ def contrasts(evidence: Evidence) -> Contrasts:
         return Contrasts(metric, [], pd.DataFrame(), None, [str(error)])
     frame = comparison_frame(answers)
     places = _places(evidence, answers)
-    found, obstacles = [], []
+    found: list[Contrast] = []
+    obstacles: list[str] = []
+    untested = 0
     baseline: Comparison | None = None
     for row, verdict, sentence in zip(answers.rows, frame["verdict"], frame["sentence"], strict=True):
         baseline = row if row.is_baseline else baseline
         trial = places.get(_key({**row.group, **row.settings}, answers))
         if row.versus is None:
             obstacles += [row.obstacle] if row.obstacle else []
+        elif _is_empty(row.versus):
+            untested += 1
         elif baseline is not None and trial is not None:
             found.append(_contrast(trial, row, baseline, row.versus, str(verdict), str(sentence)))
     found.sort(key=lambda one: one.number)
+    if untested:
+        obstacles.append(f"{plural(untested, 'pruned trial')} could not be: too few replicates finished.")
     return Contrasts(metric, found, frame, answers, list(dict.fromkeys(obstacles)))
+
+
+def _is_empty(versus: Versus) -> bool:
+    """Whether neither means nor variances could be set against each other."""
+    return versus.difference.estimate is None and versus.ratio.estimate is None
 
 
 def _contrast(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sweeps.report.arms import UNPRUNED, Arm, arm_names, arms_of
-from sweeps.report.words import is_missing, value_text
+from sweeps.report.words import is_missing, setting_text, value_text
 
 Reader: TypeAlias = Callable[[str, str], Any]
 UNREADABLE = (OSError, KeyError, ValueError)  # what a reader raises where a record has no such file
@@ -97,7 +97,7 @@ def gather(
     """Keep what the plan asks for, rank the trials and label them; the given tables are left as they are."""
     objective = Objective(**{"metric": "validation_accuracy"} | dict(plan.get("objective") or {}))
     wanted = {trial["trial_id"] for trial in plan["trials"]}
-    ranked = rank(trials[trials["trial_id"].isin(wanted)], objective)
+    ranked = _with_points(rank(trials[trials["trial_id"].isin(wanted)], objective), plan)
     rows = table[table["trial_id"].isin(wanted)]
     labels = ranked.set_index("trial_id")[["arm", "number"]]
     return Evidence(
@@ -112,6 +112,14 @@ def gather(
         histories=histories,
         left_out=len(table) - len(rows),
     )
+
+
+def _with_points(ranked: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
+    """A column for each dimension, from the plan where the dimension is a mapping and so no column of its own."""
+    points = {trial["trial_id"]: trial["point"] for trial in plan["trials"]}
+    absent = [path for path in plan.get("dimensions") or [] if path not in ranked]
+    found = {path: [setting_text(points[trial].get(path)) for trial in ranked["trial_id"]] for path in absent}
+    return pd.concat([ranked, pd.DataFrame(found, index=ranked.index)], axis=1) if found else ranked
 
 
 def rank(trials: pd.DataFrame, objective: Objective) -> pd.DataFrame:
@@ -129,7 +137,7 @@ def rank(trials: pd.DataFrame, objective: Objective) -> pd.DataFrame:
     places = order.sort_values(["empty", "broken", "value", "id"]).index
     ranked = trials.loc[places].reset_index(drop=True)
     return ranked.assign(
-        arm=arm_names(ranked), number=np.arange(1, len(ranked) + 1), short=ranked["trial_id"].astype(str).str[:8]
+        arm=arm_names(ranked), number=np.arange(1, len(ranked) + 1), short=ranked["trial_id"].astype(str).str[:12]
     )
 
 

@@ -24,12 +24,14 @@ class LayerSpectrum:
     Attributes:
         values: float64, descending.
         fit: Row of the fit made at that epoch, if there was one: variance, edge, threshold, spikes, rank, ...
+        is_cut: Whether a rule then removed something.
     """
 
     layer: str
     epoch: int
     values: NDArray[np.float64]
     fit: Mapping[str, Any] | None
+    is_cut: bool = False
 
     @property
     def present(self) -> NDArray[np.float64]:
@@ -62,7 +64,10 @@ def spectra_of(arrays: Mapping[str, Any]) -> dict[str, list[LayerSpectrum]]:
     layers: dict[str, list[LayerSpectrum]] = {}
     for layer, epoch, key in sorted(_keys(arrays), key=lambda found: found[1]):
         values = np.asarray(arrays[key], dtype=np.float64)
-        layers.setdefault(layer, []).append(LayerSpectrum(layer, epoch, values, fits.get((layer, epoch))))
+        row = fits.get((layer, epoch))
+        fit = row if row and row.get("variance") is not None else None  # a layer that was skipped has no numbers
+        is_cut = bool(fit and fit.get("status") == "cut")
+        layers.setdefault(layer, []).append(LayerSpectrum(layer, epoch, values, fit, is_cut))
     return layers
 
 
@@ -74,8 +79,9 @@ def _keys(arrays: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
 
 
 def cut_layers(layers: Mapping[str, list[LayerSpectrum]]) -> dict[str, list[LayerSpectrum]]:
-    """Those layers that a rule looked at: any with a fit."""
-    return {layer: spectra for layer, spectra in layers.items() if any(one.fit for one in spectra)}
+    """The layers that were pruned; where none was, those that were fitted."""
+    cut = {layer: spectra for layer, spectra in layers.items() if any(one.is_cut for one in spectra)}
+    return cut or {layer: spectra for layer, spectra in layers.items() if any(one.fit for one in spectra)}
 
 
 def representative(evidence: Evidence, trial_id: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,15 @@ def value_text(value: Any) -> str:
     if isinstance(value, float | np.floating):
         return f"{value:.6g}"
     return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def setting_text(value: Any) -> str | None:
+    """A point's value; a choice with options as `kaiming_uniform (gain 1.4)`. None stays None."""
+    if not isinstance(value, Mapping):
+        return None if is_missing(value) else value_text(value)
+    options = ", ".join(f"{name} {value_text(option)}" for name, option in value.items() if name != "kind")
+    kind = value_text(value["kind"]) if "kind" in value else ""
+    return f"{kind} ({options})" if kind and options else kind or options
 
 
 def is_missing(value: Any) -> bool:

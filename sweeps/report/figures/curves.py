@@ -55,13 +55,16 @@ def history(evidence: Evidence, trial_id: str) -> pd.DataFrame:
 
 
 def _lines(panel: Panel, rows: pd.DataFrame, column: str, arm: Arm) -> None:
-    segments = [
-        [panel.at(float(x), float(y)) for x, y in one[["epoch", column]].dropna().to_numpy()]
-        for _, one in rows.groupby("replicate_id")
-    ]
+    segments = [[panel.at(x, y) for x, y in _points(one, column)] for _, one in rows.groupby("replicate_id")]
     panel.drawing.add(Path(segments, arm.colour, 1.0, opacity=0.35))
-    mean = rows.groupby("epoch", as_index=False)[column].mean().dropna()
-    panel.line(list(zip(mean["epoch"].astype(float), mean[column], strict=True)), arm.colour, 2.4, _dash(arm))
+    mean = rows.groupby("epoch", as_index=False)[[column]].mean()
+    panel.line(_points(mean, column), arm.colour, 2.4, _dash(arm))
+
+
+def _points(rows: pd.DataFrame, column: str) -> list[tuple[float, float]]:
+    """(epoch, value); sizes as steps, since they are constant within an epoch."""
+    pairs = [(float(x), float(y)) for x, y in rows[["epoch", column]].dropna().to_numpy()]
+    return [(x - back, y) for x, y in pairs for back in (1.0, 0.0)] if column == SIZE else pairs
 
 
 def _dash(arm: Arm) -> tuple[float, ...]:

@@ -80,9 +80,9 @@ def _panels(
         panel.frame(label, grid="x")
         null = 1.0 if isinstance(scale, Log) else 0.0
         panel.vertical(null, "ink", (), 1.2)
-        middle = panel.at(null, 0)[0]
-        drawing.add(Text(middle - 8, panel.top - 8, f"← {words[0]}", "end", colour="muted"))
-        drawing.add(Text(middle + 8, panel.top - 8, f"{words[1]} →", colour="muted"))
+        right = panel.left + panel.width
+        drawing.add(Text(panel.left, panel.top - 8, f"← {words[0]}", colour="muted"))
+        drawing.add(Text(right, panel.top - 8, f"{words[1]} →", "end", colour="muted"))
         panels.append(panel)
     return panels
 

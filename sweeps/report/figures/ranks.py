@@ -29,7 +29,8 @@ def ranks_over_epochs(fits: pd.DataFrame, epochs: int, name: str = "ranks") -> D
     """
     if fits.empty or not {"rank", "rank_before"} <= set(fits.columns):
         return None
-    layers = list(dict.fromkeys(fits["layer"]))[:SHOWN]
+    cut = fits[fits["status"] == "cut"] if "status" in fits else fits
+    layers = list(dict.fromkeys(cut["layer"] if len(cut) else fits["layer"]))[:SHOWN]
     lines = -(-len(layers) // ACROSS)
     drawing = Drawing(
         name, 860, 34 + 226 * lines, "Rank of each pruned layer over epochs", _describe(fits, layers)
@@ -54,20 +55,24 @@ def _layer(panel: Panel, rows: pd.DataFrame, epochs: int) -> None:
         for _, one in rows.groupby("replicate_id")
     ]
     panel.drawing.add(Path(segments, "blue", 1.0, opacity=0.4))
-    mean = rows.groupby("epoch", as_index=False)[["rank_before", "rank", "spikes"]].mean()
+    numbers = rows.assign(spikes=pd.to_numeric(rows["spikes"]))
+    mean = numbers.groupby("epoch", as_index=False)[["rank_before", "rank", "spikes"]].mean()
     panel.line(_steps(mean, "rank_before", "rank", epochs), "blue", 2.4)
-    panel.line(list(zip(mean["epoch"].astype(float), mean["spikes"], strict=True)), "green", 1.6, (2.0, 3.0))
+    spikes = mean[["epoch", "spikes"]].dropna().astype(float)
+    panel.line([(x, y) for x, y in spikes.to_numpy()], "green", 1.6, (2.0, 3.0))
     if {"rows", "cols"} <= set(rows.columns):
         height, width = float(rows["rows"].iloc[0]), float(rows["cols"].iloc[0])
         panel.horizontal(height * width / (height + width), "vermillion", (5.0, 3.0))
 
 
 def _steps(rows: pd.DataFrame, before: str, after: str, epochs: int) -> list[tuple[float, float]]:
-    """Constant between cuts, falling at each."""
+    """The rank before a cut, back to the cut before it, then the fall: a layer left dense fills up in between."""
+    points: list[tuple[float, float]] = []
+    last = 0.0
     ordered = rows.sort_values("epoch")
-    points: list[tuple[float, float]] = [(0.0, float(ordered[before].iloc[0]))]
     for epoch, high, low in zip(ordered["epoch"], ordered[before], ordered[after], strict=True):
-        points += [(float(epoch), float(high)), (float(epoch), float(low))]
+        points += [(last, float(high)), (float(epoch), float(high)), (float(epoch), float(low))]
+        last = float(epoch)
     return [*points, (float(epochs), points[-1][1])]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from sweeps.report.drawing import Cloud, Drawing, Marks, Path
+from sweeps.report.drawing import Cloud, Drawing, Marks, Path, Text
 from sweeps.report.evidence import Evidence
 from sweeps.report.figures.columns import Columns
 from sweeps.report.legends import mark_legend
@@ -19,6 +19,7 @@ from sweeps.report.words import metric_words
 LISTED = 48  # trials up to which each has a row of its own with its settings beside it
 ROW = 21.0
 POINT = 5.5
+BROKEN = ("n_diverged", "n_failed", "n_stopped")
 
 
 def distributions(evidence: Evidence, metric: str) -> Drawing | None:
@@ -52,6 +53,8 @@ def _row(panel: Panel, evidence: Evidence, trial: pd.Series, metric: str, y: flo
     arm = evidence.arms[trial["arm"]]
     values = evidence.replicates(trial["trial_id"])[metric].dropna().astype(float)
     across = [panel.left + panel.x.at(value) * panel.width for value in values]
+    if values.empty:
+        panel.drawing.add(Text(panel.left + 8, y + 4, _why_empty(trial), size=10, colour="muted"))
     low, high, mean = (trial.get(f"{metric}.{end}", np.nan) for end in ("ci_low", "ci_high", "mean"))
     if np.isfinite([low, high]).all():
         ends = [(panel.left + min(max(panel.x.at(end), 0), 1) * panel.width, y) for end in (low, high)]
@@ -60,6 +63,11 @@ def _row(panel: Panel, evidence: Evidence, trial: pd.Series, metric: str, y: flo
     if np.isfinite(mean):
         x = panel.left + panel.x.at(mean) * panel.width
         panel.drawing.add(Path([[(x, y - 8), (x, y + 8)]], "ink", 1.8))
+
+
+def _why_empty(trial: pd.Series) -> str:
+    counts = [f"{int(trial[name])} {name.removeprefix('n_')}" for name in BROKEN if trial.get(name, 0) > 0]
+    return "no value" + (f": {', '.join(counts)}" if counts else " yet")
 
 
 def _swarm(across: Iterable[float], y: float) -> list[tuple[float, float]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -14,6 +16,7 @@ from sweeps.report.words import is_missing, metric_words, shorten, value_text
 
 SHOWN = 6  # trials, the best ones; more panels than this are not compared by eye
 ACROSS = 3
+FLAT = 4.0  # times the median panel's range, from which on a common scale shows little
 STROKES = [
     Stroke("higher when pruned", "blue"),
     Stroke("lower when pruned", "vermillion", 1.5, (4.0, 3.0)),
@@ -30,14 +33,12 @@ def paired_slopes(evidence: Evidence, metric: str) -> Drawing | None:
     lines = -(-len(found) // ACROSS)
     title = f"{metric_words(metric)} of the same seed, unpruned and pruned"
     drawing = Drawing("slopes", 860, 30 + 256 * lines, title, _describe(found))
-    ends = np.concatenate([pairs.to_numpy() for _, pairs in found])
-    within = (0.0, 1.0) if metric.endswith("accuracy") else (-np.inf, np.inf)
-    scale = Linear.over(ends.ravel(), steps=5, least=0.01, within=within)
+    scales = _scales([pairs for _, pairs in found], metric)
     line_legend(drawing, STROKES, 62, 20)
     for place, (trial, pairs) in enumerate(found):
         row, column = divmod(place, ACROSS)
         arms = Rows(["unpruned", trial["arm"]])
-        panel = Panel(drawing, 62 + 272 * column, 76 + 256 * row, 206, 176, arms, scale)
+        panel = Panel(drawing, 62 + 272 * column, 76 + 256 * row, 206, 176, arms, scales[place])
         panel.frame(grid="y", y_label=metric_words(metric) if column == 0 else "")
         _title(panel, evidence, trial)
         _lines(panel, pairs, evidence.arms[trial["arm"]].colour)
@@ -60,6 +61,16 @@ def _pairs(evidence: Evidence, metric: str) -> list[tuple[pd.Series, pd.DataFram
         if len(found) == SHOWN:
             break
     return found
+
+
+def _scales(found: Sequence[pd.DataFrame], metric: str) -> list[Linear]:
+    """One scale for all panels, so that they can be compared; one each where that would flatten most of them."""
+    within = (0.0, 1.0) if metric.endswith("accuracy") else (-np.inf, np.inf)
+    ranges = [float(np.ptp(pairs.to_numpy())) for pairs in found]
+    everything = np.concatenate([pairs.to_numpy().ravel() for pairs in found])
+    if float(np.ptp(everything)) <= FLAT * float(np.median(ranges)):
+        return [Linear.over(everything, steps=5, least=0.01, within=within)] * len(found)
+    return [Linear.over(pairs.to_numpy().ravel(), steps=5, least=0.01, within=within) for pairs in found]
 
 
 def _seeds(evidence: Evidence) -> list[str]:

@@ -19,8 +19,8 @@ STROKES = [
     Stroke("fitted Marchenko–Pastur law", "ink", 1.8),
     Stroke("its edge", "ink", 1.2, (5.0, 3.0)),
     Stroke("threshold", "vermillion", 1.6),
-    Stroke("last threshold", "vermillion", 1.4, (2.0, 4.0)),
 ]
+LAST = Stroke("last threshold", "vermillion", 1.4, (2.0, 4.0))
 
 
 def layer_spectrum(spectra: Sequence[LayerSpectrum], name: str) -> Drawing:
@@ -36,7 +36,7 @@ def layer_spectrum(spectra: Sequence[LayerSpectrum], name: str) -> Drawing:
     drawing = Drawing(
         name, 860, 322, f"Singular values of layer {first.layer}", " ".join(_describe(*moment) for moment in shown)
     )
-    _legend(drawing)
+    _legend(drawing, STROKES if shown[-1][1].fit else [*STROKES, LAST])
     gap, width = 30.0, (860 - 62 - 18 - 30.0 * (len(shown) - 1)) / max(len(shown), 2)
     last = next(one.fit for _, one in reversed(shown) if one.fit)
     for place, (title, spectrum) in enumerate(shown):
@@ -58,13 +58,12 @@ def layer_spectrum(spectra: Sequence[LayerSpectrum], name: str) -> Drawing:
 
 
 def _moments(spectra: Sequence[LayerSpectrum]) -> list[tuple[str, LayerSpectrum]]:
-    fitted = [one for one in spectra if one.fit]
-    moments = [("first cut", fitted[0])]
-    if len(fitted) > 1:
-        moments.append(("last cut", fitted[-1]))
-    if spectra[-1].epoch > fitted[-1].epoch:
-        moments.append(("trained", spectra[-1]))
-    return moments
+    """First and last cut and the end; of a layer that was never cut, the first and last fit."""
+    cuts = [one for one in spectra if one.is_cut]
+    chosen = cuts or [one for one in spectra if one.fit]
+    names = ("first cut", "last cut") if cuts else ("first fit", "last fit")
+    moments = [(names[0], chosen[0])] + ([(names[1], chosen[-1])] if len(chosen) > 1 else [])
+    return moments + ([("trained", spectra[-1])] if spectra[-1].epoch > chosen[-1].epoch else [])
 
 
 def _draw(panel: Panel, spectrum: LayerSpectrum) -> None:
@@ -152,10 +151,10 @@ def _notes(spectrum: LayerSpectrum) -> list[str]:
     return [f"{spectrum.fit['spikes']} above the threshold, fit distance {spectrum.fit['distance']:.3g}", removed]
 
 
-def _legend(drawing: Drawing) -> None:
+def _legend(drawing: Drawing, strokes: Sequence[Stroke]) -> None:
     bar = rectangle(62, 11, 22, 12)
     drawing.add(Path([bar], "sky", 0.8, fill="sky", opacity=0.5), Text(90, 21, "singular values", size=12))
-    end = line_legend(drawing, STROKES, 198, 21)
+    end = line_legend(drawing, strokes, 198, 21)
     drawing.add(Marks([(end + 5, 17)], "down", "green", 7), Text(end + 14, 21, "spike", size=12))
 
 

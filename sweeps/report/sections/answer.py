@@ -144,7 +144,7 @@ def _median(values: Sequence[float], name: str) -> str:
 
 
 def _healthy(found: Sequence[Contrast]) -> str:
-    """A variance that drops because broken networks were repaired is another finding than one among healthy ones."""
+    """A variance that drops because broken networks were repaired is a finding of its own."""
     ratios = [
         one.versus.healthy_ratio.estimate
         for one in found
@@ -154,8 +154,8 @@ def _healthy(found: Sequence[Contrast]) -> str:
         return ""
     middle = wording.ratio(float(np.median(ratios)))
     return (
-        f" In {plural(len(ratios), 'comparison')} some networks collapsed; among seeds that are healthy in both arms the "
-        f"median ratio there is {middle}."
+        f" In {plural(len(ratios), 'comparison')} some networks collapsed; there the median ratio "
+        f"among seeds that are healthy in both arms is {middle}."
     )
 
 

@@ -14,6 +14,7 @@ from sweeps.report.evidence import Evidence
 from sweeps.report.words import plural
 
 ENVIRONMENT = ("host", "platform", "device", "threads", "commit", "dirty")
+SHOWN = 4  # different values of one fact
 NAMES = {"commit": "git commit", "dirty": "uncommitted changes", "threads": "threads per trial"}
 
 
@@ -34,7 +35,9 @@ def provenance(evidence: Evidence, records: Sequence[Mapping[str, Any]], made: d
     if len(records) < total:
         pairs.append(("read from", f"{len(records):,} of {total:,} records, evenly chosen"))
     environments = [record.get("environment") or {} for record in records]
-    pairs += [(NAMES.get(key, key), _distinct([e.get(key) for e in environments])) for key in ENVIRONMENT]
+    pairs += [
+        (NAMES.get(key, key), _distinct([_short(key, e.get(key)) for e in environments])) for key in ENVIRONMENT
+    ]
     versions = [e.get("versions") or {} for e in environments]
     packages = dict.fromkeys(package for found in versions for package in found)
     pairs += [(package, _distinct([found.get(package) for found in versions])) for package in packages]
@@ -64,8 +67,14 @@ def _when(table: pd.DataFrame) -> str:
         datetime.fromtimestamp(float(when) / 1000, UTC).strftime("%Y-%m-%d %H:%M")
         for when in (table["started"].min(), table["ended"].max())
     )
-    hours = table["wall_seconds"].sum() / 3600
-    return f"{first} to {last} UTC, {hours:.3g} h of training in all"
+    minutes = table["wall_seconds"].sum() / 60
+    spent = f"{minutes:.3g} minutes" if minutes < 120 else f"{minutes / 60:.3g} hours"
+    return f"{first} to {last} UTC, {spent} of training in all"
+
+
+def _short(key: str, value: object) -> object:
+    """A commit by its first twelve digits, which tell it apart."""
+    return value[:12] if key == "commit" and isinstance(value, str) else value
 
 
 def _distinct(values: Sequence[object]) -> str:
@@ -74,4 +83,5 @@ def _distinct(values: Sequence[object]) -> str:
     counts = Counter(texts)
     if len(counts) <= 1:
         return next(iter(counts), "")
-    return ", ".join(f"{value} ({count:,})" for value, count in counts.most_common(12))
+    first = ", ".join(f"{value} ({count:,} records)" for value, count in counts.most_common(SHOWN))
+    return first if len(counts) <= SHOWN else f"{first} and {len(counts) - SHOWN} others"

@@ -17,13 +17,13 @@ ROWS = 20
 
 def against_twins(evidence: Evidence, contrasts: Contrasts) -> Section:
     """Forest plot, paired slopes and the numbers behind them."""
-    blocks: list[Block] = [Paragraph(text) for text in contrasts.obstacles]
+    blocks: list[Block] = [Paragraph(text, strong="Not compared.") for text in contrasts.obstacles]
     picture = forest(evidence, contrasts.all, contrasts.metric)
     if picture is not None:
         blocks.append(Figure(picture, _forest_caption(contrasts)))
     slopes = paired_slopes(evidence, contrasts.metric)
     if slopes is not None:
-        blocks.append(Figure(slopes, _slopes_caption(evidence, contrasts)))
+        blocks.append(Figure(slopes, _slopes_caption(contrasts)))
     if contrasts.all:
         blocks.append(_table(evidence, contrasts))
     return Section("twins", "Pruned against unpruned", blocks or [Paragraph("There is nothing to compare yet.")])
@@ -39,13 +39,17 @@ def _forest_caption(contrasts: Contrasts) -> str:
     )
 
 
-def _slopes_caption(evidence: Evidence, contrasts: Contrasts) -> str:
-    total = int(evidence.trials["twin"].notna().sum())
-    which = f"the {SLOPES} best of {plural(total, 'pruned trial')}" if total > SLOPES else "every pruned trial"
+def _slopes_caption(contrasts: Contrasts) -> str:
+    total = len(contrasts.all)
+    which = (
+        f"the {SLOPES} best of {plural(total, 'pruned trial')}"
+        if total > SLOPES
+        else "every pruned trial with pairs"
+    )
     return (
-        f"The same seeds without and with pruning, {which} by the objective: a line joins the two networks that "
-        "began from the same weights and saw the same data in the same order "
-        f"({metric_words(contrasts.metric)})."
+        f"The same seeds without and with pruning, {which}: a line joins the two networks that began from the "
+        f"same weights and saw the same data in the same order ({metric_words(contrasts.metric)}). Panels share "
+        "an axis where their ranges are alike."
     )
 
 

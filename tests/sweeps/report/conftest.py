@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from sweeps.report.document import Tables, document
 from sweeps.report.evidence import Evidence, gather
 from tests.sweeps.report.generator import Made, Recipe, make
 
-SMALL = {"model.widths": [[64, 64], [128, 128]], "prune.aggressiveness": [0.4, 0.8]}
+SMALL: dict[str, Sequence[Any]] = {"model.widths": [[64, 64], [128, 128]], "prune.aggressiveness": [0.4, 0.8]}
 
 
 def tables_of(made: Made) -> Tables:

@@ -24,11 +24,12 @@ from sweeps.table import NAMES, row_of
 
 EPOCHS, EVERY = 12, 3
 DUE = range(EVERY, EPOCHS, EVERY)
-LAYERS = {"hidden1": (64, 96), "hidden2": (64, 64)}
+HEAD = "head"
+LAYERS = {"linear1": (64, 96), "linear2": (64, 64), HEAD: (10, 64)}
 GRID: Mapping[str, Sequence[Any]] = {
     "model.widths": [[64, 64], [128, 128]],
     "training.optimiser.lr": [0.02, 0.1],
-    "initialisation.kind": ["normal_fan_in", "kaiming_uniform"],
+    "initialisation": [{"kind": "normal_fan_in"}, {"kind": "kaiming_uniform", "gain": 1.4}],
     "prune.aggressiveness": [0.4, 0.8],
 }
 CONFIG: dict[str, Any] = {
@@ -240,40 +241,46 @@ def _history(record: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def spectra_of(record: dict[str, Any]) -> dict[str, Any]:
-    """Arrays of `spectra.npz`: noise with four spikes a layer, part of the bulk removed at each pruning."""
+    """Arrays of `spectra.npz`: noise with four spikes a layer, part of the bulk removed at each pruning.
+
+    The head is left alone; a layer whose factors would not be smaller fills up again, as training makes it.
+    """
     arrays: dict[str, Any] = {}
-    fits: list[str] = []
+    fits: list[dict[str, Any]] = []
     pruned = record["config"]["prune"]["rule"] != "none"
     strength = record["config"]["prune"].get("aggressiveness", 0.0) if pruned else 0.0
     rng = np.random.default_rng(list(record["replicate_id"].encode()))
     for layer, (rows, cols) in LAYERS.items():
         sigma = 1 / np.sqrt(cols)
         noise = rng.standard_normal((rows, cols)) * sigma
-        arrays[f"{layer}/0/singular_values"] = np.linalg.svd(noise, compute_uv=False)
         left, right = (np.linalg.qr(rng.standard_normal((side, 4)))[0] for side in (rows, cols))
         strengths = np.array([4.5, 3.6, 3.0, 2.6])
-        first_bulk, rank = 0, min(rows, cols)
-        for index, epoch in enumerate([*DUE, EPOCHS]):
-            values = np.linalg.svd(noise + (left * strengths * (1 + 0.05 * index)) @ right.T, compute_uv=False)
+        full = min(rows, cols)
+        first_bulk, rank = 0, full
+        for index, epoch in enumerate([0, *DUE, EPOCHS]):
+            signal = (left * strengths * index / len(DUE)) @ right.T
+            values = np.linalg.svd(noise + signal, compute_uv=False)
             values[rank:] = 0.0
             arrays[f"{layer}/{epoch}/singular_values"] = values
-            if epoch == EPOCHS or not pruned:
-                continue
-            edge = sigma * (np.sqrt(rows) + np.sqrt(cols))
-            threshold = edge * 1.02
-            spikes = int((values > threshold).sum())
-            first_bulk = first_bulk or len(values) - spikes
-            before, rank = rank, spikes + int((1 - strength * (index + 1) / len(DUE)) * first_bulk)
-            fits.append(json.dumps({
-                "layer": layer, "epoch": epoch, "rows": rows, "cols": cols, "variance": sigma**2, "edge": edge,
-                "threshold": threshold, "spikes": spikes, "distance": 0.02 + 0.01 * index, "rank_before": before,
-                "rank": rank, "status": "cut", "reason": f"keeps {rank} of {before} singular values",
-            }))  # fmt: skip
-    return arrays | {"fits": np.array(fits)}
+            edge = float(sigma * (np.sqrt(rows) + np.sqrt(cols)))
+            spikes = int((values > edge * 1.02).sum())
+            fit: dict[str, Any] = {"variance": float(sigma**2), "edge": edge, "threshold": edge * 1.02}
+            fit |= {"spikes": spikes, "distance": 0.02 + 0.01 * index}
+            status, before = "measured", rank
+            if pruned and epoch in DUE and layer == HEAD:
+                status, fit = "skipped", dict.fromkeys(fit)
+            elif pruned and epoch in DUE:
+                first_bulk = first_bulk or full - spikes
+                status, rank = "cut", spikes + int((1 - strength * index / len(DUE)) * first_bulk)
+            about = {"layer": layer, "epoch": epoch, "rows": rows, "cols": cols}
+            fits.append(about | fit | {"rank_before": before, "rank": rank, "status": status, "reason": ""})
+            if rank * (rows + cols) >= rows * cols:
+                rank = full
+    return arrays | {"fits": np.array(json.dumps(fits))}
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _assign(config: Config, path: str, value: Any) -> None:

@@ -65,6 +65,14 @@ def test_the_given_tables_are_left_as_they_are(storage: Path) -> None:
     pd.testing.assert_frame_equal(made.trials, before[1])
 
 
+def test_a_dimension_that_is_a_mapping_is_shown_by_the_plan(storage: Path) -> None:
+    """Its fields are columns of the table; it is not one itself."""
+    grid = {"initialisation": [{"kind": "normal_fan_in"}, {"kind": "kaiming_uniform", "gain": 1.4}]}
+    shown = evidence_of(make(storage, Recipe(grid=grid, files=False)))
+    assert set(shown.trials["initialisation"]) == {"normal_fan_in", "kaiming_uniform (gain 1.4)"}
+    assert shown.settings(shown.trials.iloc[0]).startswith("initialisation ")
+
+
 def test_values_read_as_a_person_writes_them() -> None:
     values = [0.02, "[64, 64]", None, float("nan"), True, 3, [64, 32]]
     assert [value_text(value) for value in values] == ["0.02", "[64, 64]", "—", "—", "true", "3", "[64, 32]"]

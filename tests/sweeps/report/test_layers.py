@@ -7,9 +7,9 @@ import pytest
 
 from sweeps.report.evidence import Evidence
 from sweeps.report.figures.spectra import _histogram, _law, layer_spectrum
-from sweeps.report.layers import cut_layers, fits_of, ranks_of, read, representative, spectra_of
+from sweeps.report.layers import LayerSpectrum, cut_layers, fits_of, ranks_of, read, representative, spectra_of
 from sweeps.report.scales import Linear
-from tests.sweeps.report.generator import DUE, EPOCHS, LAYERS
+from tests.sweeps.report.generator import DUE, EPOCHS, HEAD, LAYERS
 
 
 def _best(evidence: Evidence) -> str:
@@ -28,14 +28,19 @@ def test_spectra_come_by_layer_in_the_order_of_epochs_with_their_fits(evidence: 
     assert list(layers) == list(LAYERS)
     for spectra in layers.values():
         assert [one.epoch for one in spectra] == [0, *DUE, EPOCHS]
-        assert [one.fit is not None for one in spectra] == [False, *[True] * len(DUE), False]
-    assert list(cut_layers(layers)) == list(LAYERS)
+        pruned = spectra[0].layer != HEAD
+        assert [one.fit is not None for one in spectra] == [True, *[pruned] * len(DUE), True]
+        assert [one.is_cut for one in spectra] == [False, *[pruned] * len(DUE), False]
+    assert list(cut_layers(layers)) == [layer for layer in LAYERS if layer != HEAD]
+    assert list(cut_layers({HEAD: layers[HEAD]})) == [HEAD]
 
 
 def test_the_representative_replicate_is_the_median_one(evidence: Evidence) -> None:
     trial = _best(evidence)
     rows = evidence.replicates(trial).set_index("replicate_id")["validation_accuracy"]
-    chosen = rows[representative(evidence, trial)]
+    name = representative(evidence, trial)
+    assert name is not None
+    chosen = rows[name]
     assert (rows <= chosen).sum() >= len(rows) / 2
     assert (rows >= chosen).sum() >= len(rows) / 2
 
@@ -49,7 +54,7 @@ def test_fits_are_read_as_a_list_of_texts_or_one_text(stored: np.ndarray) -> Non
 
 
 def test_layer_names_may_hold_slashes_and_dots() -> None:
-    fit = json.dumps({"layer": "block.0/conv", "epoch": 3})
+    fit = json.dumps({"layer": "block.0/conv", "epoch": 3, "variance": 1.0})
     arrays = {"block.0/conv/3/singular_values": np.ones(2), "fits": np.array([fit])}
     (spectrum,) = spectra_of(arrays)["block.0/conv"]
     assert spectrum.epoch == 3
@@ -74,25 +79,27 @@ def test_the_drawn_law_and_the_histogram_account_for_every_value(evidence: Evide
 
 
 def test_removed_values_are_counted_whether_stored_as_zeros_or_left_out(evidence: Evidence) -> None:
-    trial = _best(evidence)
-    replicate = representative(evidence, trial)
+    hardest = evidence.trials.sort_values("parameters_kept.mean")["trial_id"].iloc[0]
+    replicate = representative(evidence, hardest)
     assert replicate is not None
-    last = [one for one in spectra_of(read(evidence, trial, replicate) or {})["hidden1"] if one.fit][-1]
-    shorter = type(last)(last.layer, last.epoch, last.present, last.fit)
+    last = spectra_of(read(evidence, hardest, replicate) or {})["linear1"][-1]
+    shorter = LayerSpectrum(last.layer, last.epoch, last.present, last.fit)
     assert last.removed == shorter.removed > 0
 
 
 def test_ranks_fall_from_cut_to_cut_in_every_replicate(evidence: Evidence) -> None:
     fits = ranks_of(evidence, _best(evidence))
     assert fits["replicate_id"].nunique() == 6
-    assert (fits["rank"] < fits["rank_before"]).all()
+    cut = fits[fits["status"] == "cut"]
+    assert len(cut) == 6 * 2 * len(DUE)
+    assert (cut["rank"] < cut["rank_before"]).all()
 
 
 def test_a_single_cut_at_the_last_epoch_is_one_panel(evidence: Evidence) -> None:
     trial = _best(evidence)
     replicate = representative(evidence, trial)
     assert replicate is not None
-    spectra = spectra_of(read(evidence, trial, replicate) or {})["hidden1"]
+    spectra = spectra_of(read(evidence, trial, replicate) or {})["linear1"]
     drawing = layer_spectrum([spectra[1]], "one")
     assert "First cut" in drawing.description
     assert "trained" not in drawing.description

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +52,7 @@ def test_sections_come_in_their_order_and_the_menu_leads_to_them(page: str) -> N
 def test_the_best_trials_carry_mean_interval_and_counts(page: str, small: Made) -> None:
     best = small.trials.sort_values("validation_accuracy.mean", ascending=False).iloc[0]
     half = (best["validation_accuracy.ci_high"] - best["validation_accuracy.ci_low"]) / 2
-    row = re.search(rf"<tr><th[^>]*>1</th><td>{best['trial_id'][:8]}</td>.*?</tr>", page)
+    row = re.search(rf"<tr><th[^>]*>1</th><td>{best['trial_id']}</td>.*?</tr>", page)
     assert row is not None
     assert f"{best['validation_accuracy.mean']:.4f} ± {half:.4f}" in _text(row[0])
     assert _text(row[0]).endswith("6 0")
@@ -179,7 +181,7 @@ def test_it_is_written_whole_to_where_it_is_asked_for(small: Made, tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_thousand_trials_of_ten_replicates_fit_in_five_megabytes_and_ten_seconds(storage: Path) -> None:
-    grid = {
+    grid: dict[str, Sequence[Any]] = {
         "model.widths": [[32 * k, 32 * k] for k in range(1, 11)],
         "training.optimiser.lr": [round(0.003 * 1.2**k, 5) for k in range(20)],
         "prune.aggressiveness": [0.2, 0.4, 0.6, 0.8],
