@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,12 +84,13 @@ def _address(storage: Path, sweep: str | None) -> str:
 
 
 @contextmanager
-def server(uri: str, port: int = 0) -> Iterator[str]:
+def server(uri: str, port: int = 0, *, extra: Sequence[str] = ()) -> Iterator[str]:
     """An MLflow server for a store on loopback; gives its address and ends it.
 
     Args:
         uri: The store's address.
         port: 0 takes a free one.
+        extra: Further options of `mlflow server`.
 
     Raises:
         TrackingError: There is no store yet, the port is taken, or the server does not come up.
@@ -100,9 +101,9 @@ def server(uri: str, port: int = 0) -> Iterator[str]:
             f"there is no MLflow store at {path} yet; `sweeps run` and `sweeps sync NAME` make it from the records"
         )
     prepare(uri)
-    chosen = port or _free_port()
+    chosen = port or free_port()
     _require_free(chosen)
-    process = subprocess.Popen(_command(uri, chosen), env=os.environ | SETTINGS, start_new_session=True)
+    process = subprocess.Popen([*_command(uri, chosen), *extra], env=os.environ | SETTINGS, start_new_session=True)
     base = f"http://{HOST}:{chosen}"
     try:
         _wait_until_up(process, base)
@@ -129,7 +130,8 @@ def _command(uri: str, port: int) -> list[str]:
     ]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

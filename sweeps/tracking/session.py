@@ -149,14 +149,14 @@ def _retire(client: Client, sweep: str, folder: Path, why: str) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path, patience: float = LOCK_SECONDS) -> Iterator[None]:
     """One projector a sweep on this machine; another machine's doubles are found and deleted.
 
     Raises:
         TrackingError: Another one is at work.
     """
     with (folder / LOCK).open("w") as file:
-        deadline = time.monotonic() + LOCK_SECONDS
+        deadline = time.monotonic() + patience
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
