@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sweeps.report.evidence import Reader
 
-__all__ = ["write", "write_pictures"]
+__all__ = ["write", "write_paper"]
 
 
 def write(
@@ -57,7 +57,7 @@ def write(
     return to
 
 
-def write_pictures(
+def write_paper(
     storage: Path,
     sweep: str,
     *,
@@ -69,18 +69,29 @@ def write_pictures(
     to: Path,
     formats: Sequence[str] = ("pdf", "png"),
 ) -> list[Path]:
-    """Write the report's pictures as files for a paper; arguments as those of `write`.
+    """Write the report's tables, methods and pictures as files for a paper; arguments as those of `write`.
 
     Args:
         to: Folder for the files; made if need be.
-        formats: Endings, each "pdf" or "png".
+        formats: Endings of the pictures, each "pdf" or "png".
 
     Returns:
-        The files, named after what they show: `size.pdf`, `forest.pdf`, `spectrum-1.pdf`, ...
+        `tables.tex`, `methods.tex`, and the pictures named after what they show: `size.pdf`, `forest.pdf`, ...
     """
-    from sweeps.report.document import Tables, drawings
+    from sweeps.report.blocks import Figure
+    from sweeps.report.document import Tables, sections_of
+    from sweeps.report.latex import paragraphs, tables
     from sweeps.report.paper import save
+    from sweeps.storage import write_atomically
 
     to.mkdir(parents=True, exist_ok=True)
-    found = drawings(Tables(storage, sweep, table, trials, plan, spectra, histories))
-    return [save(drawing, to / f"{drawing.name}.{ending}") for drawing in found for ending in formats]
+    sections = sections_of(Tables(storage, sweep, table, trials, plan, spectra, histories))
+    methods = next(section for section in sections if section.name == "methods")
+    texts = {to / "tables.tex": tables(sections), to / "methods.tex": paragraphs(methods)}
+    for path, text in texts.items():
+        write_atomically(path, text)
+    drawings = [block.drawing for section in sections for block in section.blocks if isinstance(block, Figure)]
+    return [
+        *texts,
+        *(save(drawing, to / f"{drawing.name}.{ending}") for drawing in drawings for ending in formats),
+    ]

@@ -11,9 +11,8 @@ import pandas as pd
 
 from sweeps import records
 from sweeps.errors import StorageError
-from sweeps.report.blocks import Figure, Section
+from sweeps.report.blocks import Section
 from sweeps.report.contrasts import contrasts
-from sweeps.report.drawing import Drawing
 from sweeps.report.evidence import Evidence, Reader, gather
 from sweeps.report.page import render
 from sweeps.report.sections import pictures
@@ -50,10 +49,9 @@ def document(tables: Tables) -> str:
     )
 
 
-def drawings(tables: Tables) -> list[Drawing]:
-    """Every picture of the report, in its order."""
-    sections = _sections(tables.storage, _evidence(tables))
-    return [block.drawing for section in sections for block in section.blocks if isinstance(block, Figure)]
+def sections_of(tables: Tables) -> list[Section]:
+    """Every section of the report, in its order."""
+    return list(_sections(tables.storage, _evidence(tables)))
 
 
 def _evidence(tables: Tables) -> Evidence:

@@ -29,8 +29,8 @@ def test_a_pdf_takes_any_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_picture_of_the_report_is_written(small: Made, tmp_path: Path) -> None:
-    files = report.write_pictures(
+def test_a_paper_gets_tables_methods_and_every_picture(small: Made, tmp_path: Path) -> None:
+    files = report.write_paper(
         small.storage,
         small.sweep,
         table=small.table,
@@ -38,11 +38,11 @@ def test_every_picture_of_the_report_is_written(small: Made, tmp_path: Path) -> 
         plan=small.plan,
         spectra=small.spectra,
         histories=small.histories,
-        to=tmp_path / "pictures",
+        to=tmp_path / "paper",
         formats=["pdf"],
     )
-    names = [file.stem for file in files]
-    assert names == [
+    assert [file.name for file in files[:2]] == ["tables.tex", "methods.tex"]
+    assert [file.stem for file in files[2:]] == [
         "size", "forest", "slopes", "replicates", "heatmaps", "spectrum-1", "spectrum-2", "ranks", "curves",
     ]  # fmt: skip
     assert all(file.stat().st_size > 1000 for file in files)
