@@ -39,6 +39,7 @@ class Columns:
         unit: Columns that identify a seed; empty when rows can not be paired.
         averaged: Columns averaged over within a unit.
         fixed: Sources of chance with one seed only: every finding is conditional on them.
+        confounded: Columns outside `within` that differ only with the factor: effects that are not told apart.
     """
 
     factor: str
@@ -47,6 +48,7 @@ class Columns:
     unit: tuple[str, ...]
     averaged: tuple[str, ...]
     fixed: tuple[str, ...]
+    confounded: tuple[str, ...] = ()
 
 
 def varying_configuration(table: pd.DataFrame) -> list[str]:
@@ -84,6 +86,16 @@ def expand(table: pd.DataFrame, within: Sequence[str]) -> tuple[str, ...]:
             require(table, [name])
         found += [name] if name in table.columns else below
     return tuple(dict.fromkeys(found))
+
+
+def without_aliases(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """The columns without those that tell apart just what an earlier one does (an option set by a kind)."""
+    kept: dict[str, int] = {}
+    for name in names:
+        levels = len(set(cells(table, [name])))
+        if not any(size == levels == len(set(cells(table, [other, name]))) for other, size in kept.items()):
+            kept[name] = levels
+    return list(kept)
 
 
 def arm_columns(table: pd.DataFrame, factor: str, baseline: object, candidates: Sequence[str]) -> list[str]:
@@ -140,9 +152,13 @@ def assign(
     named = None if within is None else tuple(c for c in expand(table, within) if c != factor)
     others = [c for c in varying_configuration(table) if c != factor and c not in (named or ())]
     tied = arm_columns(table, factor, baseline, others)
-    arm = [c for c in tied if len(set(cells(table, [factor, c]))) > len(set(cells(table, [factor])))]
-    rest = tuple(c for c in others if c not in tied)
-    group, averaged = (rest, ()) if named is None else (named, rest)
+    values = len(set(cells(table, [factor])))
+    arm = [c for c in tied if len(set(cells(table, [factor, c]))) > values]
+    rest = without_aliases(table, [c for c in others if c not in tied])
+    confounded = [] if named is None else [c for c in rest if len(set(cells(table, [factor, c]))) <= values]
+    averaged = () if named is None else tuple(c for c in rest if c not in confounded)
+    group = tuple(rest) if named is None else named
     units, crossed = unit_columns(table, unit, [*group, *averaged, *arm, factor])
     fixed = tuple(c for c in SEEDS if c in table.columns and not varies(table, c))
-    return Columns(factor, group, tuple(arm), units, (*averaged, *crossed), fixed if units else ())
+    fixed = fixed if units else ()
+    return Columns(factor, group, tuple(arm), units, (*averaged, *crossed), fixed, tuple(confounded))

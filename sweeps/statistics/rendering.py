@@ -42,12 +42,12 @@ def presentable(frame: pd.DataFrame) -> pd.DataFrame:
             "diverged": frame["n_diverged"].astype(str),
             "collapsed": frame["n_collapsed"].astype(str),
             "mean": [_give_or_take(row, "mean") for _, row in frame.iterrows()],
-            "sd": [_interval(row, "sd") for _, row in frame.iterrows()],
-            "difference": [_interval(row, "difference", sign=True) for _, row in frame.iterrows()],
+            "sd": [_ratio(row, "sd") for _, row in frame.iterrows()],
+            "difference": [_interval(row, "difference") for _, row in frame.iterrows()],
             "p": [_p_value(row["p_difference_corrected"]) for _, row in frame.iterrows()],
             "effect": ["" if value is pd.NA else wording.signed(value, 0.1) for value in frame["effect"]],
             "P(better)": ["" if value is pd.NA else f"{value:.2f}" for value in frame["better"]],
-            "variance ratio": [_ratio(row) for _, row in frame.iterrows()],
+            "variance ratio": [_ratio(row, "variance_ratio") for _, row in frame.iterrows()],
             "p (variances)": [_p_value(row["p_variances_corrected"]) for _, row in frame.iterrows()],
             "detectable ratio": [_detectable(row) for _, row in frame.iterrows()],
             "verdict": frame["verdict"],
@@ -102,24 +102,23 @@ def _give_or_take(row: pd.Series, name: str) -> str:
     return f"{wording.number(row[name], half)} ± {wording.number(half, half)}"
 
 
-def _interval(row: pd.Series, name: str, *, sign: bool = False) -> str:
-    form = wording.signed if sign else wording.number
+def _interval(row: pd.Series, name: str) -> str:
     if row[name] is pd.NA:
         return ""
     if row[f"{name}_low"] is pd.NA:
-        return form(row[name])
+        return wording.signed(row[name])
     half = (row[f"{name}_high"] - row[f"{name}_low"]) / 2
-    low, high = (form(row[f"{name}_{end}"], half) for end in ("low", "high"))
-    return f"{form(row[name], half)} [{low}, {high}]"
+    low, high = (wording.signed(row[f"{name}_{end}"], half) for end in ("low", "high"))
+    return f"{wording.signed(row[name], half)} [{low}, {high}]"
 
 
-def _ratio(row: pd.Series) -> str:
-    if row["variance_ratio"] is pd.NA:
+def _ratio(row: pd.Series, name: str) -> str:
+    if row[name] is pd.NA:
         return ""
-    value = wording.ratio(row["variance_ratio"])
-    if row["variance_ratio_low"] is pd.NA:
+    value = wording.ratio(row[name])
+    if row[f"{name}_low"] is pd.NA:
         return value
-    return f"{value} [{wording.ratio(row['variance_ratio_low'])}, {wording.ratio(row['variance_ratio_high'])}]"
+    return f"{value} [{wording.ratio(row[f'{name}_low'])}, {wording.ratio(row[f'{name}_high'])}]"
 
 
 def _p_value(p: Any) -> str:

@@ -124,12 +124,12 @@ def sd(values: ArrayLike, *, level: Level = 0.95) -> Finding:
         why = f"All {n} replicates gave {wording.number(float(sample[0]))}: no spread, no interval."
         return unanswered("sd", n, method, why, 0.0)
     if n < 5:
-        why = f"Standard deviation {wording.number(estimate)}, n = {n}; an interval needs at least 5."
+        why = f"Standard deviation {wording.ratio(estimate)}, n = {n}; an interval needs at least 5."
         return unanswered("sd", n, method, why, estimate)
     _, low, high = (float(x) for x in bonett_interval(sample, level))
     interval = Interval(low, high, level)
-    scale = interval.width / 2
-    sentence = f"Standard deviation {wording.number(estimate, scale)}, {wording.bracket(interval)}, n = {n}."
+    shown = f"{wording.percent(level)} interval [{wording.ratio(low)}, {wording.ratio(high)}]"
+    sentence = f"Standard deviation {wording.ratio(estimate)}, {shown}, n = {n}."
     assumptions = (independence(), normality(sample, otherwise=COVERAGE_SD))
     return Finding("sd", estimate, interval, n, method, sentence, assumptions=assumptions)
 

@@ -89,7 +89,7 @@ def _finding(statistic: str, method: str, test: Tested, n: int, assumptions: tup
     if not np.isfinite(t):
         why = "Variances not tested: within each arm every replicate lies equally far from the median."
         return unanswered(statistic, n, method, why)
-    sentence = f"{method}: {wording.p_value(p)}, t = {wording.signed(t, 0.01 * abs(t))}, n = {n}."
+    sentence = f"{method}: {wording.p_value(p)}, t = {wording.ratio(t)}, n = {n}."
     return Finding(statistic, t, None, n, method, sentence, p, assumptions=assumptions)
 
 

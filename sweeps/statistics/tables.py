@@ -9,7 +9,7 @@ import pandas as pd
 
 from sweeps.statistics.association import association
 from sweeps.statistics.cells import Cell, cells, require
-from sweeps.statistics.columns import assign, varies, varying_configuration, varying_seeds
+from sweeps.statistics.columns import assign, varies, varying_configuration, varying_seeds, without_aliases
 from sweeps.statistics.decomposition import variance_shares
 from sweeps.statistics.failures import failure_rate
 from sweeps.statistics.finding import Finding
@@ -113,7 +113,11 @@ def decompose(
         UnknownColumn: A name is no column.
     """
     rows = finished(table, metric)
-    names = list(factors) if factors is not None else [*varying_seeds(rows), *varying_configuration(rows)]
+    names = (
+        list(factors)
+        if factors is not None
+        else [*varying_seeds(rows), *without_aliases(rows, varying_configuration(rows))]
+    )
     require(table, names)
     pruning = [name for name in names if name.startswith("prune.")] if factors is None else []
     labels = {name: [str(c) for (c,) in cells(rows, [name])] for name in names if name not in pruning}

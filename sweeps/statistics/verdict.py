@@ -39,8 +39,7 @@ def _variance_verdict(versus: Versus, alpha: float) -> str:
 
 def sentence(row: Comparison, answers: Comparisons) -> str:
     """The whole comparison of one arm, numbers included, ready to be printed under a table."""
-    location = row.location.sentence
-    parts = [f"{_place(row)}: {answers.metric}: {location[0].lower()}{location[1:]}", *_broken(row)]
+    parts = [f"{_place(row)}: {answers.metric}: {wording.lowered(row.location.sentence)}", *_broken(row)]
     parts += [row.spread.sentence, row.obstacle] if row.versus is None else _against(row.versus, answers)
     return " ".join(part for part in [*parts, _conditions(answers)] if part)
 
@@ -54,14 +53,14 @@ def _broken(row: Comparison) -> list[str]:
     """What did not end well, first: a mean over the finished ones says nothing about the others."""
     counts, parts = row.counts, []
     if counts.diverged:
-        parts.append(f"{counts.diverged} of {row.divergence.n} replicates diverged and are in no mean.")
-    for number, ending in ((counts.failed, "failed"), (counts.stopped, "were stopped early")):
+        parts.append(f"{counts.diverged} of {row.divergence.n} replicates diverged, in no mean.")
+    for number, ending in ((counts.failed, "failed"), (counts.stopped, "stopped early")):
         if number:
-            parts.append(f"{wording.plural(number, 'replicate')} {ending} and are in no mean.")
+            parts.append(f"{wording.plural(number, 'replicate')} {ending}, in no mean.")
     if counts.missing:
         parts.append(f"{wording.plural(counts.missing, 'replicate')} finished without the metric.")
     if row.healthy_spread is not None:
-        parts.append(f"{row.collapsed} collapsed; without them: {row.healthy_spread.sentence}")
+        parts.append(f"{row.collapsed} collapsed; without them: {wording.lowered(row.healthy_spread.sentence)}")
     return parts
 
 
@@ -73,7 +72,7 @@ def _against(versus: Versus, answers: Comparisons) -> list[str]:
     parts[-1] += _adjusted(versus.p_variances, answers.family[1], answers)
     parts.append(versus.smallest_ratio.sentence)
     if versus.healthy_ratio is not None:
-        parts.append(f"Among seeds healthy in both arms: {versus.healthy_ratio.sentence}")
+        parts.append(f"Among seeds healthy in both arms: {wording.lowered(versus.healthy_ratio.sentence)}")
     return parts
 
 
@@ -90,5 +89,9 @@ def _conditions(answers: Comparisons) -> str:
     averaged = [SOURCES.get(c, c) for c in answers.columns.averaged]
     parts = [f"conditional on {wording.listing(fixed)}"] if fixed else []
     parts += [f"averaged over {wording.listing(averaged)} within a seed"] if averaged else []
+    differing = answers.columns.confounded
+    parts += (
+        [f"not told apart from {wording.listing(differing)}, which differ with the factor"] if differing else []
+    )
     text = "; ".join(parts)
     return text[:1].upper() + text[1:] + "." if text else ""

@@ -31,8 +31,8 @@ def signed(value: float, uncertainty: float | None = None) -> str:
 
 
 def ratio(value: float) -> str:
-    """Three significant digits, never in exponent form within reason."""
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.4g}"
+    """Three significant digits (four from a thousand on); a true minus."""
+    return (f"{value:.3g}" if abs(value) < 1000 else f"{value:.4g}").replace("-", "−", value < 0)
 
 
 def p_value(p: float) -> str:
@@ -50,6 +50,11 @@ def bracket(interval: Interval, uncertainty: float | None = None, *, sign: bool 
     scale = interval.width / 2 if uncertainty is None else uncertainty
     form = signed if sign else number
     return f"{percent(interval.level)} interval [{form(interval.low, scale)}, {form(interval.high, scale)}]"
+
+
+def lowered(sentence: str) -> str:
+    """A sentence to be continued into: its first letter small."""
+    return sentence[:1].lower() + sentence[1:]
 
 
 def plural(count: int, noun: str) -> str:

@@ -136,7 +136,7 @@ def test_within_averages_what_it_leaves_out(sweep_table):
 def test_another_factor_keeps_pruning_in_the_groups_and_matches_text(sweep_table):
     answer = compare(sweep_table(rates=(0.01, 0.02)), factor="training.optimiser.lr", baseline="0.01")
     assert len(answer) == 6
-    assert answer.attrs["columns"]["group"] == ("prune.rule", "prune.aggressiveness", "prune.every")
+    assert answer.attrs["columns"]["group"] == ("prune.rule", "prune.aggressiveness")
     assert (answer["n_pairs"][~answer["is_baseline"]] == 10).all()
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sweeps.statistics import compare
 from sweeps.statistics.cells import cell, matches, order
 from sweeps.statistics.columns import assign
 from sweeps.statistics.groups import arrange
@@ -75,3 +76,19 @@ def test_lists_are_settings_too(sweep_table):
     table = sweep_table(widths=("[64]", "[128]"))
     table["model.widths"] = [[64] if text == "[64]" else [128] for text in table["model.widths"]]
     assert assign(table, "prune.rule", "none").group == ("model.widths",)
+
+
+def test_an_option_that_a_kind_sets_is_no_dimension_of_its_own(sweep_table):
+    table = sweep_table(rates=(0.01, 0.02))
+    table["training.schedule.factor"] = table["training.optimiser.lr"] * 10
+    columns = assign(table, "prune.rule", "none")
+    assert columns.group == ("training.optimiser.lr",)
+
+
+def test_what_differs_only_with_the_factor_is_said_when_groups_are_named(sweep_table):
+    table = sweep_table()
+    table["training.l1"] = np.where(table["prune.rule"] == "none", 0.0, 1e-5)
+    assert assign(table, "prune.rule", "none").group == ("training.l1",)
+    named = compare(table, factor="prune.rule", baseline="none", within=["model"])
+    assert list(named["n_pairs"][1:]) == [10, 10]
+    assert named["sentence"].str.contains("not told apart from training.l1, which differ").all()
