@@ -25,11 +25,9 @@ def trials_of(replicates: pd.DataFrame, *, objective: str = "validation_accuracy
     if replicates.empty:
         return pd.DataFrame(columns=["trial_id", "role", "twin", "n", "n_diverged", "n_failed", "n_stopped"])
     metrics = [name for name in KNOWN if name in replicates]
-    groups = replicates.groupby("trial_id", sort=False)
     table = _about(replicates, metrics)
     for status in (Status.DIVERGED, Status.FAILED, Status.STOPPED):
-        counts = groups["status"].agg(lambda states, status=status: int((states == status).sum()))
-        table[f"n_{status}"] = counts
+        table[f"n_{status}"] = (replicates["status"] == status).groupby(replicates["trial_id"], sort=False).sum()
     counted = replicates[replicates["status"].isin([Status.FINISHED, Status.STOPPED])]
     by_trial = counted.groupby("trial_id", sort=False)
     table.insert(2, "n", by_trial.size().reindex(table.index, fill_value=0))

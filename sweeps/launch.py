@@ -123,9 +123,10 @@ def _misfits(made: Plan) -> Iterator[Problem]:
             continue
         seen.add(key)
         dataset = load(trial.data)
-        yield from check_split(dataset, validation=trial.data.validation, train_size=trial.data.train_size)
+        split = check_split(dataset, validation=trial.data.validation, train_size=trial.data.train_size)
+        yield from split
         left = trial.data.train_size or len(dataset.train_labels) - trial.data.validation
-        if trial.training.batch_size > left:
+        if not split and trial.training.batch_size > left:
             message = (
                 f"{trial.training.batch_size} is more than the {left} training examples; allowed: 1 to {left}"
             )

@@ -6,6 +6,7 @@ Ray listens on all interfaces whatever it is told, so a Ray without token authen
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import secrets
 import shutil
@@ -75,10 +76,10 @@ def _start(scratch: Path, cpus: float | None) -> None:
 
     if ray.is_initialized():
         raise SweepError("this process has a Ray already; pass its address, or call ray.shutdown() first")
-    ray.init(address="local", num_cpus=cpus, _temp_dir=str(scratch), **_QUIET)
+    ray.init(address="local", num_cpus=None if cpus is None else round(cpus), _temp_dir=str(scratch), **_QUIET)
 
 
-_QUIET: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+_QUIET: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
 
 
 def _require_token() -> None:
@@ -95,9 +96,9 @@ def _require_token() -> None:
     if os.environ.get("RAY_AUTH_MODE") != "token":
         os.environ["RAY_AUTH_MODE"] = "token"
         if "ray" in sys.modules:
-            from ray._raylet import Config  # read from the environment at import, which is over
+            import ray._raylet as raylet  # it read the environment at import, which is over
 
-            Config.initialize("")
+            vars(raylet)["Config"].initialize("")
 
 
 def _connect(address: str) -> None:
@@ -105,7 +106,7 @@ def _connect(address: str) -> None:
     from ray.exceptions import AuthenticationError, RaySystemError
 
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, AuthenticationError, RaySystemError) as error:
         raise ClusterUnreachable(
             f"no Ray at {address!r}: {_first_line(error)}; check the address (--address, RAY_ADDRESS), that the "

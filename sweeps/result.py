@@ -90,7 +90,8 @@ def files_of(result: ReplicateResult) -> dict[str, bytes]:
     from safetensors.torch import save
 
     spectra = io.BytesIO()
-    np.savez(spectra, fits=np.array(json.dumps(list(outcome.fits))), **outcome.spectra)
+    arrays: dict[str, Any] = {"fits": np.array(json.dumps(list(outcome.fits))), **outcome.spectra}
+    np.savez(spectra, **arrays)
     return {
         "spectra.npz": spectra.getvalue(),
         "test_correct.bin": np.packbits(outcome.test_correct).tobytes(),

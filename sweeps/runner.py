@@ -44,7 +44,7 @@ class _PlanOrder(Searcher):
         super().__init__(metric="epoch", mode="max")
         self._positions = iter(range(count))
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> Any:
         del trial_id
         position = next(self._positions, None)
         return Searcher.FINISHED if position is None else {"position": position}

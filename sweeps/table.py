@@ -97,7 +97,7 @@ def configuration(config: Mapping[str, Any], *, pruned: bool) -> dict[str, Any]:
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     if table.empty:
         return pd.DataFrame(columns=[*NAMES, "seeds.initialisation", "seeds.data_order", "seeds.split"])
-    seeds = [column for column in table if str(column).startswith("seeds.")]
+    seeds = [column for column in map(str, table) if column.startswith("seeds.")]
     table = table.drop(columns=_SEEN).sort_values(
         ["role", "trial_id", *seeds], ascending=[False, True, *[True] * len(seeds)]
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray import tune
 
 from sweeps import records
@@ -58,6 +59,7 @@ class ReplicatesTrainable(tune.Trainable):
             threads=self._threads,
             device=self._device,
             sweep=self._sweep,
+            node=ray.get_runtime_context().get_node_id(),
         )
         self._last: dict[str, Any] = {"epoch": 0}
 

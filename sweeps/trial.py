@@ -89,12 +89,14 @@ class TrialRun:
         threads: int = 1,
         device: str = "cpu",
         sweep: Path | None = None,
+        node: str | None = None,
     ) -> None:
         self.planned = planned
         self.dataset = dataset
         self.epoch = 0
         self.started = int(time.time() * 1000)
         self._sweep = sweep
+        self._node = {"node": node} if node else {}
         self._wanted = {replicate.replicate_id for replicate in wanted}
         self._stacks = [self._open(stack) for stack in self._layout(wanted, threads=threads, device=device)]
 
@@ -107,7 +109,7 @@ class TrialRun:
 
     def _open(self, stack: layout.Stack) -> _StackRun:
         members = [self._member(name, seeds) for name, seeds in zip(stack.members, stack.seeds, strict=True)]
-        return _StackRun(self.planned, stack, members, self.dataset, self.started, self._sweep_name)
+        return _StackRun(self.planned, stack, members, self.dataset, self.started, self._sweep_name, self._node)
 
     @property
     def _sweep_name(self) -> str | None:
@@ -157,6 +159,7 @@ class _StackRun:
         dataset: Dataset,
         started: int,
         sweep: str | None,
+        place: Mapping[str, str],
     ) -> None:
         self.planned = planned
         self.stack = stack
@@ -164,6 +167,7 @@ class _StackRun:
         self.dataset = dataset
         self.started = started
         self.sweep = sweep
+        self.place = place
         self._training: StackTraining | None = None
 
     @property
@@ -231,7 +235,7 @@ class _StackRun:
             member.replicate, status, reason, tuple(member.history), outcome, trace, self.started, _now()
         )
         if member.recorder is not None:
-            about = {"device": self.stack.device, "threads": self.stack.threads, **environment()}
+            about = {"device": self.stack.device, "threads": self.stack.threads, **self.place, **environment()}
             record = record_of(self.planned, member.result, sweep=self.sweep, environment=about)
             member.recorder.finish(record, files_of(member.result))
 

@@ -164,7 +164,8 @@ def frame(table: pd.DataFrame) -> None:
     """A table of trials or replicates: names, what varies in the configuration, and the numbers asked for most."""
     names = [c for c in ("trial_id", "replicate_id", "role", "status", "reason", "n") if c in table]
     broken = [c for c in ("n_diverged", "n_failed", "n_stopped") if c in table and table[c].any()]
-    paths = [c for c in table if "." in c and c.rpartition(".")[2] not in STATISTICS and table[c].nunique() > 1]
+    varying = [c for c in map(str, table) if "." in c and table[c].nunique() > 1]
+    paths = [c for c in varying if c.rpartition(".")[2] not in STATISTICS]
     numbers = [c for m in SHOWN for c in (m, f"{m}.mean", f"{m}.sd") if c in table]
     chosen = [*names, *broken, *paths, *numbers]
     shown = Table(*chosen, box=None)

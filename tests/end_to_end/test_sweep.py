@@ -60,11 +60,13 @@ def test_statistics_over_replicates_are_those_of_the_replicates(launched: Launch
     trials = sweeps.trials("small", storage=launched.storage).set_index("trial_id")
     for name, group in replicates[replicates["status"] == "finished"].groupby("trial_id"):
         values = group["validation_accuracy"]
-        assert trials.loc[name, "n"] == 3
-        assert trials.loc[name, "validation_accuracy.mean"] == pytest.approx(values.mean(), abs=1e-12)
-        assert trials.loc[name, "validation_accuracy.sd"] == pytest.approx(values.std(ddof=1), abs=1e-12)
+        assert trials.loc[str(name), "n"] == 3
+        assert trials.loc[str(name), "validation_accuracy.mean"] == pytest.approx(values.mean(), abs=1e-12)
+        assert trials.loc[str(name), "validation_accuracy.sd"] == pytest.approx(values.std(ddof=1), abs=1e-12)
         half = 4.302652729911275 * values.std(ddof=1) / 3**0.5  # Student t, two degrees of freedom, 97.5 %
-        assert trials.loc[name, "validation_accuracy.ci_high"] == pytest.approx(values.mean() + half, abs=1e-9)
+        assert trials.loc[str(name), "validation_accuracy.ci_high"] == pytest.approx(
+            values.mean() + half, abs=1e-9
+        )
 
 
 def test_shell_and_python_give_the_same_answers(launched: Launched):

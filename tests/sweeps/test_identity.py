@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from sweeps.identity import (
@@ -11,7 +13,7 @@ from sweeps.identity import (
 from sweeps.seeds import Seeds
 from sweeps.spec import build_trial
 
-PRUNED = {
+PRUNED: dict[str, Any] = {
     "model": {"kind": "mlp", "widths": [32]},
     "training": {"epochs": 6, "optimiser": {"kind": "sgd", "lr": 0.05}},
     "prune": {"rule": "mp_threshold", "aggressiveness": 0.5, "every": 2},

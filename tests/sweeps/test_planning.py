@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 
@@ -7,7 +8,7 @@ from sweeps.errors import SpecError
 from sweeps.planning import make_plan
 from sweeps.spec import build_spec
 
-SPEC = {
+SPEC: dict[str, Any] = {
     "name": "plan",
     "trial": {"model": {"kind": "mlp", "widths": [16]}, "training": {"epochs": 4}, "prune": {"every": 2}},
     "space": {

@@ -1,4 +1,6 @@
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from sweeps.spec import build_trial
 from sweeps.status import Status
 from sweeps.trial import TrialRun
 
-SPEC = {
+SPEC: dict[str, Any] = {
     "data": {"kind": "digits", "validation": 300, "train_size": 400},
     "model": {"kind": "mlp", "widths": [64, 64]},
     "training": {"epochs": 4, "batch_size": 50, "optimiser": {"kind": "sgd", "lr": 0.05}},
@@ -44,15 +46,14 @@ def folder(tmp_path, plan, number=0):
 
 
 def histories(tmp_path, plan):
-    timeless = [
+    return [
         [{k: v for k, v in row.items() if k != "time" and not k.endswith("_seconds")} for row in rows]
         for rows in (records.read_history(folder(tmp_path, plan, i)) for i in range(len(plan.replicates)))
     ]
-    return timeless
 
 
 def test_a_trial_runs_in_a_plain_session_without_ray_or_mlflow():
-    reports = []
+    reports: list[Mapping[str, Any]] = []
     result = run_trial(trial(), reports.append, seeds=2)
     assert [row["epoch"] for row in reports] == [1, 2, 3, 4]
     assert reports[-1]["validation_accuracy.mean"] > 0.7

@@ -1,0 +1,136 @@
+"""What a person sees: real Chromium on a real `mlflow server`, by the link that `sweeps ui` says."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sweeps import tracking, ui
+from sweeps.tracking.store import store_uri
+from tests.sweeps.tracking.recorded import SweepOnDisk
+from tests.sweeps.tracking.seen import Seen
+from tests.sweeps.tracking.stores import NOT_OURS, migrated_store, no_address_from_outside
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+__all__ = ["migrated_store", "no_address_from_outside"]
+pytestmark = [pytest.mark.slow, *(pytest.mark.filterwarnings(warning) for warning in NOT_OURS)]
+
+
+def _screenshots() -> ModuleType:
+    path = Path(__file__).parents[2] / "docs" / "screenshots.py"
+    spec = importlib.util.spec_from_file_location("screenshots", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SCREENSHOTS = _screenshots()
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> SweepOnDisk:
+    """A finished sweep with a report, projected."""
+    storage = tmp_path_factory.mktemp("browser")
+    (storage / "mlflow.db").write_bytes(migrated_store.read_bytes())
+    points = {"training.optimiser.lr": [0.01, 0.05], "prune.aggressiveness": [0.25, 0.75]}
+    made = SweepOnDisk(storage, points=points)
+    made.finish()
+    (made.folder / "report.html").write_text("<!doctype html><title>r</title><h1>The report of the sweep</h1>")
+    assert tracking.project(storage, made.name).is_complete
+    return made
+
+
+@pytest.fixture(scope="module")
+def base(sweep: SweepOnDisk) -> Iterator[str]:
+    with ui.server(store_uri(sweep.storage)) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    if not SCREENSHOTS.CHROMIUM.exists():
+        message = f"Chromium is not at {SCREENSHOTS.CHROMIUM}"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    with SCREENSHOTS.browser_page(2400, 900) as opened:
+        yield opened
+
+
+def _columns(page: Page) -> list[str]:
+    """Column ids from left to right."""
+    headers = page.locator(".ag-header-cell[col-id]")
+    placed = [(box["x"], cell.get_attribute("col-id")) for cell in headers.all() if (box := cell.bounding_box())]
+    return [str(name) for _, name in sorted(placed)]
+
+
+def _cells(page: Page, column: str) -> list[str]:
+    """Texts of a column from top to bottom."""
+    cells = page.locator(f".ag-row [col-id='{column}']").all()
+    placed = [(box["y"], cell.inner_text()) for cell in cells if (box := cell.bounding_box())]
+    return [text for _, text in sorted(placed)]
+
+
+def test_link_opens_the_trials_with_their_statistics_best_first(page: Page, base: str, sweep: SweepOnDisk) -> None:
+    SCREENSHOTS.open_trials(page, ui.link(base, sweep.name))
+    wanted = [f"metrics.`validation_accuracy.{name}`" for name in ("mean", "sd", "ci_low", "ci_high")]
+    wanted += ["params.`training.optimiser.lr`", "params.`prune.aggressiveness`"]
+    shown = [name for name in _columns(page) if name in wanted]
+    assert shown == wanted
+    means = [float(text) for text in _cells(page, wanted[0])]
+    assert len(means) == len(sweep.trials)
+    assert means == sorted(means, reverse=True)
+    assert set(_cells(page, wanted[4])) == {"0.01", "0.05"}
+    assert set(_cells(page, wanted[5])) == {"-", "0.25", "0.75"}
+
+
+def test_sorting_by_another_statistic_works(page: Page, base: str, sweep: SweepOnDisk) -> None:
+    SCREENSHOTS.open_trials(page, ui.link(base, sweep.name))
+    column = "metrics.`validation_accuracy.sd`"
+    page.locator(f".ag-header-cell[col-id='{column}']").get_by_text("validation_accuracy.sd").click()
+    page.locator(f".ag-header-cell[col-id='{column}'] svg").first.wait_for()
+    page.wait_for_load_state("networkidle")
+    spreads = [float(text) for text in _cells(page, column)]
+    assert len(spreads) == len(sweep.trials)
+    assert spreads in (sorted(spreads), sorted(spreads, reverse=True))
+
+
+def test_tree_opens_from_sweep_to_trial_to_replicates(page: Page, base: str, sweep: SweepOnDisk) -> None:
+    SCREENSHOTS.open_trials(page, ui.link(base, sweep.name, view="tree"))
+    column = "attributes.`Run Name`"
+    assert _cells(page, column) == [sweep.name]
+    page.locator(".ag-row").first.get_by_role("button").first.click()
+    page.get_by_text(sweep.trials[0]["trial_id"]).first.wait_for()
+    assert len(_cells(page, column)) == 1 + len(sweep.trials)
+    page.locator(".ag-row").nth(1).get_by_role("button").first.click()
+    page.get_by_text("seed 0/0/0").first.wait_for()
+    assert len(_cells(page, column)) == 1 + len(sweep.trials) + sweep.seeds
+
+
+def test_replicate_shows_its_curves_and_its_layers(page: Page, base: str, sweep: SweepOnDisk) -> None:
+    seen = Seen(store_uri(sweep.storage))
+    run = seen.replicate(sweep.name, sweep.replicates()[-1].replicate_id)
+    address = f"{base}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    page.goto(f"{address}/model-metrics")
+    page.locator(".js-plotly-plot").first.wait_for()
+    page.goto(f"{address}/artifacts/layers.csv")
+    page.get_by_text("threshold", exact=True).first.wait_for()
+    page.get_by_text("layers.0", exact=True).first.wait_for()
+
+
+def test_report_opens_where_a_person_clicks(page: Page, base: str, sweep: SweepOnDisk) -> None:
+    seen = Seen(store_uri(sweep.storage))
+    run = seen.level(sweep.name, "sweep")[sweep.name]
+    page.goto(f"{base}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts")
+    page.get_by_text("report.html").first.click()
+    frame = page.frame_locator("iframe").first
+    frame.get_by_text(re.compile("The report of the sweep")).wait_for()
