@@ -60,7 +60,7 @@ def matrices(module: nn.Module) -> Iterator[Matrix]:
 
 @torch.no_grad()
 def initialise(module: nn.Module, choice: Initialisation, generator: Generator, inputs: Tensor) -> None:
-    """Draw every parameter of `module` from `generator`.
+    """Draw every parameter of `module` from `generator`, but those in `module.loaded`, which a file gave.
 
     Args:
         module: On the CPU; changed in place.
@@ -68,6 +68,8 @@ def initialise(module: nn.Module, choice: Initialisation, generator: Generator, 
         generator: The replicate's own.
         inputs: A batch of training inputs, for initialisations that look at activations.
     """
+    loaded = {n: p for n, p in module.named_parameters() if n in getattr(module, "loaded", ())}
+    kept = {name: parameter.clone() for name, parameter in loaded.items()}
     for part in module.modules():
         if isinstance(part, nn.modules.batchnorm._NormBase | nn.GroupNorm | nn.LayerNorm):
             part.reset_parameters()
@@ -75,6 +77,8 @@ def initialise(module: nn.Module, choice: Initialisation, generator: Generator, 
             for parameter in part.parameters(recurse=False):
                 parameter.normal_(0.0, EMBEDDING_SD, generator=generator)
     INITIALISATIONS[choice.kind].function(module, generator, inputs, **choice.options)
+    for name, parameter in loaded.items():
+        parameter.copy_(kept[name])
 
 
 def _each(module: nn.Module, bias: float) -> Iterator[Matrix]:

@@ -1,7 +1,7 @@
 """Replicates as one stack: tensors have a leading replicate dimension, and one batched computation does a step.
 
 Weights are (replicate, out, in). After pruning, ranks differ: a layer `NAME` kept as factors has `NAME.left`
-(replicate, out, K) and `NAME.right` (replicate, K, in) instead of `NAME.weight`, K the widest rank of the stack,
+(replicate, out, K) and `NAME.right` (replicate, K, in …) instead of `NAME.weight`, K the widest rank of the stack,
 the rest zero. Zero columns on the left with zero rows on the right are a fixed point of every update, so padding
 stays exactly zero. Replicates of one stack have the same structure: the same layers factored, the same masked.
 
@@ -20,6 +20,8 @@ from torch import Tensor
 
 Tensors: TypeAlias = dict[str, Tensor]
 
+RANK_DIMENSION = {"left": 1, "right": 0}
+"""Of one replicate's factors: (out, K), and (K, in) or (K, in, height, width)."""
 RANK_MULTIPLE = 16
 """Widths of padded factors are multiples of this: whole vector registers, and fewer different shapes."""
 
@@ -53,16 +55,8 @@ class Replica:
     @property
     def parameters(self) -> int:
         """Parameters left, biases included: all entries but the masked ones."""
-        return sum(self._entries(name) for name in self.values)
-
-    def layer_parameters(self, layer: str) -> int:
-        """Parameters left of a layer's matrix, its bias apart."""
-        return sum(self._entries(f"{layer}.{part}") for part in ("weight", "left", "right"))
-
-    def _entries(self, name: str) -> int:
-        if name in self.masks:
-            return int(self.masks[name].sum())
-        return self.values[name].numel() if name in self.values else 0
+        masked = sum(int((~mask).sum()) for mask in self.masks.values())
+        return sum(value.numel() for value in self.values.values()) - masked
 
 
 @dataclass
@@ -127,7 +121,7 @@ class Stack:
         """The parts of a parameter that are padding: zero, always."""
         layer, _, side = name.rpartition(".")
         for place, ranks in enumerate(self.ranks):
-            if layer in ranks and side in ("left", "right"):
+            if layer in ranks and side in RANK_DIMENSION:
                 tensor = self.values[name][place]
                 yield tensor[:, ranks[layer] :] if side == "left" else tensor[ranks[layer] :]
 
@@ -175,9 +169,9 @@ def _join(each: Sequence[Tensors]) -> Tensors:
 
 def _pad_and_stack(name: str, tensors: Sequence[Tensor]) -> Tensor:
     side = name.rpartition(".")[2]
-    if side not in ("left", "right"):
+    if side not in RANK_DIMENSION:
         return torch.stack(list(tensors))
-    dimension = -1 if side == "left" else -2
+    dimension = RANK_DIMENSION[side]
     widest = max(tensor.shape[dimension] for tensor in tensors)
     width = -(-widest // RANK_MULTIPLE) * RANK_MULTIPLE if len(tensors) > 1 else widest
     shape = list(tensors[0].shape)
@@ -190,6 +184,6 @@ def _pad_and_stack(name: str, tensors: Sequence[Tensor]) -> Tensor:
 
 def _cut(name: str, tensor: Tensor, ranks: dict[str, int]) -> Tensor:
     layer, _, side = name.rpartition(".")
-    if layer not in ranks or side not in ("left", "right"):
+    if layer not in ranks or side not in RANK_DIMENSION:
         return tensor
-    return tensor.narrow(-1 if side == "left" else -2, 0, ranks[layer])
+    return tensor.narrow(RANK_DIMENSION[side], 0, ranks[layer])

@@ -6,12 +6,10 @@ from torch import nn
 
 from sweeps.stack import Stack
 from sweeps.stack_chain import Chain
+from sweeps.stack_modules import Modules
 from sweeps.stack_program import Program
 
 
 def program_for(module: nn.Module, stack: Stack) -> Program:
     """The program for a stack of `module`, whichever of its layers are factored."""
-    chain = Chain.of(module)
-    if chain is None:
-        raise NotImplementedError
-    return chain
+    return Chain.of(module) or Modules(module, stack)

@@ -1,44 +1,39 @@
 """What an optimiser remembers, carried through a change of a layer's form.
 
-With W = W₂ W₁ the gradients of the factors are G W₁ᵀ and W₂ᵀ G, so a mean of gradients M becomes M W₁ᵀ and W₂ᵀ M,
-exactly. When factors W₂ W₁ become smaller ones W₂′ = W₂ B and W₁′ = A W₁, the same gives M₂ Aᵀ and Bᵀ M₁. A mean
-of squares is carried with the squares of these matrices, as if the entries of the gradient were independent.
+A mean of gradients becomes one of the factors' gradients exactly (`rmt.project_momentum`): M W₁ᵀ and W₂ᵀ M. A mean
+of squares is carried with the squares of the same matrices, as if the entries of the gradient were independent: an
+approximation, but one of the right size, so that Adam goes on at its pace.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from rmt import Factors
+from rmt import Factors, project_momentum
+from rmt.matrices import Weight
 from sweeps.stack import Replica
 
 
-def carry(replica: Replica, layer: str, after: Factors, powers: dict[str, int]) -> None:
+def carry(replica: Replica, layer: str, before: Weight, after: Factors, powers: dict[str, int]) -> None:
     """Replace each slot of a layer by what it is for the new factors.
 
     Args:
-        replica: Still with the layer's old values.
-        layer: Its name.
+        replica: Its slots are changed.
+        layer: The layer's name.
+        before: The layer's matrix as it was.
         after: The new factors.
         powers: Of each slot, the power of the gradient that it is a mean of.
     """
-    old_left = replica.values.get(f"{layer}.left")
+    if isinstance(before, Factors):
+        unit = torch.eye(before.rank, dtype=after.left.dtype, device=after.left.device)
+        to_left, to_right = project_momentum(Factors(unit, unit), before, after)
+    else:
+        to_left, to_right = after.right.mT, after.left.mT
     for slot, power in powers.items():
         tensors = replica.slots[slot]
-        if old_left is None:
-            mean = tensors.pop(f"{layer}.weight").flatten(1)
-            left, right = mean @ after.right.mT.pow(power), after.left.mT.pow(power) @ mean
+        if isinstance(before, Factors):
+            left, right = tensors[f"{layer}.left"], tensors[f"{layer}.right"].flatten(1)
         else:
-            to_left, to_right = _changes(Factors(old_left, replica.values[f"{layer}.right"]), after)
-            left = tensors[f"{layer}.left"] @ to_left.mT.pow(power)
-            right = to_right.mT.pow(power) @ tensors[f"{layer}.right"]
-        tensors[f"{layer}.left"], tensors[f"{layer}.right"] = left, right
-
-
-def _changes(before: Factors, after: Factors) -> tuple[Tensor, Tensor]:
-    """A (k′, k) and B (k, k′) with W₁′ = A W₁ and W₂′ = W₂ B: truncation stays in the old row and column space."""
-    double = torch.float64
-    from_right = torch.linalg.lstsq(before.right.mT.to(double), after.right.mT.to(double)).solution.mT
-    from_left = torch.linalg.lstsq(before.left.to(double), after.left.to(double)).solution
-    return from_right.to(after.left.dtype), from_left.to(after.left.dtype)
+            left = right = tensors.pop(f"{layer}.weight").flatten(1)
+        tensors[f"{layer}.left"] = left @ to_left.pow(power)
+        tensors[f"{layer}.right"] = to_right.pow(power) @ right

@@ -12,13 +12,14 @@ clipping and divergence are each replicate's own.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 import rmt
+from rmt.module_layers import places_of
 from sweeps import models
 from sweeps.data import Dataset
 from sweeps.initialisations import initialise
@@ -27,10 +28,10 @@ from sweeps.stack import Replica, Stack, regroup
 from sweeps.stack_program import Program
 from sweeps.stack_programs import program_for
 from sweeps.status import Status
-from sweeps.training_data import TrainingData
+from sweeps.training_data import Examples, TrainingData
 from sweeps.training_evaluation import Evaluation, evaluate
 from sweeps.training_outcome import Outcome, conclude, without_test
-from sweeps.training_pruning import Spectra, cut, layers_of, measure, pruner_of
+from sweeps.training_pruning import Spectra, cut, measure, pruner_of
 from sweeps.training_state import State, pack_spectra, pack_stack, unpack_spectra, unpack_stack
 from sweeps.training_step import Stepper, norms, penalties
 from sweeps.trial_spec import TrialSpec
@@ -104,17 +105,17 @@ class StackTraining:
         with torch.random.fork_rng(devices=[]):  # torch's layers draw when they are made; nothing of it is used
             self._module = models.build(spec.model, dataset.shape, dataset.classes)
         self._together = models.stackable(self._module) if together is None else together
-        self._layers = layers_of(self._module)
+        self._places = places_of(self._module)
         replicas = {number: self._draw(one) for number, one in enumerate(seeds)}
         self._parameters = sum(value.numel() for value in replicas[0].values.values())
-        self._pruner = pruner_of(spec, self._layers, self._parameters)
+        self._pruner = pruner_of(spec, self._places, self._parameters)
         self._memories = [rmt.Memory() for _ in seeds]
         self._spectra = [Spectra() for _ in seeds]
         self._ended: dict[int, tuple[Status, str]] = {}
         self._arrange(replicas)
         self._evaluated: dict[int, Evaluation] = {}
         for number, replica in replicas.items():
-            measure(replica, self._layers, spec, 0, self._spectra[number])
+            measure(replica, self._places, spec, 0, self._spectra[number])
 
     def _use_threads(self) -> None:
         if torch.get_num_threads() != self._threads:
@@ -166,7 +167,7 @@ class StackTraining:
         began = time.perf_counter()
         steps = self._data.steps
         losses, hits = [], []
-        for number, batch in enumerate(self._data.batches(self.epoch)):
+        for number, batch in enumerate(self._seeded(self._data.batches(self.epoch))):
             rate = self._stepper.rate(self.epoch - 1 + (number + 0.5) / steps)
             found = self._stepper.step(
                 stack,
@@ -186,6 +187,20 @@ class StackTraining:
             rate,
             time.perf_counter() - began,
         )
+
+    def _seeded(self, batches: Iterable[Examples]) -> Iterator[Examples]:
+        """The batches; before each, torch's generator is seeded if the network draws while it trains (dropout).
+
+        What it draws depends on the data-order seed, the epoch and the step: replicates share it like their order.
+        """
+        if not models.draws(self._module):
+            yield from batches
+            return
+        seed = self.seeds[0].generator(f"dropout of epoch {self.epoch}", "data_order").initial_seed()
+        with torch.random.fork_rng():
+            for number, batch in enumerate(batches):
+                torch.manual_seed((seed + number) % 2**63)
+                yield batch
 
     def _end_diverged(self, stack: Stack, trained: Trained) -> None:
         """End the replicates whose loss or weights are no longer finite; they keep their place, at zero."""
@@ -246,11 +261,11 @@ class StackTraining:
         stack = self._stacks[position]
         place = stack.members.index(r)
         replica = stack.take(place)
-        measure(replica, self._layers, self.spec, self.epoch, self._spectra[r])
+        measure(replica, self._places, self.spec, self.epoch, self._spectra[r])
         if position not in self._evaluated:
             test = self._data.test
             self._evaluated[position] = evaluate(stack, self._programs[position], test.inputs, test.labels)
-        return conclude(replica, self._layers, self._spectra[r], self._evaluated[position], place)
+        return conclude(replica, self._places, self._spectra[r], self._evaluated[position], place)
 
     def _replicas(self) -> dict[int, Replica]:
         return {member: stack.take(place) for stack in self._stacks for place, member in enumerate(stack.members)}
@@ -262,6 +277,7 @@ class StackTraining:
             return
         cut(
             pruner,
+            self._places,
             [replicas[r] for r in living],
             [self._memories[r] for r in living],
             [self.seeds[r].generator(f"pruning after epoch {self.epoch}") for r in living],

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-import rmt
+from rmt import Factors, parameters
+from rmt.module_layers import Place
 from sweeps.stack import Replica
 from sweeps.training_evaluation import Evaluation
-from sweeps.training_pruning import Spectra
+from sweeps.training_pruning import Spectra, key_of, weight_of
 
 FROM_FIT = ("spikes", "edge", "threshold", "distance")
 
@@ -47,7 +48,7 @@ def without_test(spectra: Spectra) -> Outcome:
 
 
 def conclude(
-    replica: Replica, layers: Sequence[rmt.Layer], spectra: Spectra, evaluation: Evaluation, place: int
+    replica: Replica, places: Sequence[Place], spectra: Spectra, evaluation: Evaluation, place: int
 ) -> Outcome:
     """The outcome of a replicate with the test evaluation of its stack, in which it has `place`."""
     correct = evaluation.correct[place].cpu().numpy()
@@ -62,23 +63,33 @@ def conclude(
         metrics,
         {},
         correct,
-        [_row(replica, layer, spectra) for layer in layers],
+        [_row(replica, place, spectra) for place in places],
         dict(spectra.values),
         list(spectra.fits),
         {name: value.cpu() for name, value in (replica.values | replica.buffers).items()},
     )
 
 
-def _row(replica: Replica, layer: rmt.Layer, spectra: Spectra) -> dict[str, Any]:
+def _row(replica: Replica, place: Place, spectra: Spectra) -> dict[str, Any]:
+    layer = place.layer
     fit, decision = spectra.last(layer.name), spectra.last_decision(layer.name)
     return {
         "name": layer.name,
         "rows": layer.rows,
         "cols": layer.cols,
         "rank": fit["rank"],
-        "factored": replica.rank(layer.name) is not None,
-        "parameters": replica.layer_parameters(layer.name),
+        "factored": replica.rank(place.part) is not None,
+        "parameters": _parameters(replica, place),
         **{key: fit[key] for key in FROM_FIT},
         "status": decision["status"],
         "reason": decision["reason"],
     }
+
+
+def _parameters(replica: Replica, place: Place) -> int:
+    """Parameters left of one matrix: all entries but the masked ones."""
+    weight = weight_of(replica, place)
+    if isinstance(weight, Factors):
+        return parameters(weight)
+    mask = replica.masks.get(key_of(place))
+    return weight.numel() if mask is None else int(mask.flatten(1)[place.rows].sum())

@@ -9,42 +9,24 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 import rmt
 from rmt.errors import DegenerateSpectrum
 from rmt.matrices import Weight
+from rmt.module_layers import Place
 from sweeps.stack import Replica
 from sweeps.stack_slots import carry
 from sweeps.trial_spec import TrialSpec
 
 
-def layers_of(module: nn.Module) -> list[rmt.Layer]:
-    """The matrices of a module that can be pruned: linear layers, convolutions unfolded to (out, in · k · k)."""
-    parts = [
-        (name, part)
-        for name, part in module.named_modules()
-        if isinstance(part, nn.Linear) or (isinstance(part, nn.Conv2d) and part.groups == 1)
-    ]
-    return [
-        rmt.Layer(
-            name,
-            kind="linear" if isinstance(part, nn.Linear) else "conv2d",
-            rows=len(part.weight),
-            cols=part.weight[0].numel(),
-            head=name == parts[-1][0],
-        )
-        for name, part in parts
-    ]
-
-
-def pruner_of(spec: TrialSpec, layers: Sequence[rmt.Layer], total_parameters: int) -> rmt.Pruner | None:
+def pruner_of(spec: TrialSpec, places: Sequence[Place], total_parameters: int) -> rmt.Pruner | None:
     """The pruner that a spec describes; None when it prunes nothing."""
     if not spec.is_pruned:
         return None
     prune = spec.prune
     return rmt.Pruner(
-        layers,
+        [place.layer for place in places],
         rule=prune.rule,
         aggressiveness=prune.aggressiveness,
         options=prune.options,
@@ -58,12 +40,17 @@ def pruner_of(spec: TrialSpec, layers: Sequence[rmt.Layer], total_parameters: in
     )
 
 
-def weight_of(replica: Replica, layer: str) -> Weight:
-    """A layer's matrix as it is kept."""
-    weight = replica.values.get(f"{layer}.weight")
-    if weight is not None:
-        return weight.flatten(1)
-    return rmt.Factors(replica.values[f"{layer}.left"], replica.values[f"{layer}.right"])
+def weight_of(replica: Replica, place: Place) -> Weight:
+    """A layer's matrix as it is kept: dense as a view, or factors."""
+    left, right = (replica.values.get(f"{place.part}.{side}") for side in ("left", "right"))
+    if left is not None and right is not None:
+        return rmt.Factors(left, right.flatten(1))
+    return replica.values[key_of(place)].flatten(1)[place.rows]
+
+
+def key_of(place: Place) -> str:
+    """Name of the parameter that holds a dense layer's matrix."""
+    return f"{place.part}.{place.parameter}"
 
 
 @dataclass
@@ -106,21 +93,20 @@ def _numbers(fit: rmt.NoiseFit | None) -> dict[str, float | int | None]:
     }
 
 
-def measure(replica: Replica, layers: Sequence[rmt.Layer], spec: TrialSpec, epoch: int, into: Spectra) -> None:
+def measure(replica: Replica, places: Sequence[Place], spec: TrialSpec, epoch: int, into: Spectra) -> None:
     """Add the spectra of all layers as they are, with the noise fit where one can be made; once an epoch."""
     if any(row["epoch"] == epoch and row["status"] == "measured" for row in into.fits):
         return
     noise = spec.prune.noise.model_dump()
-    for layer in layers:
-        found = rmt.spectrum(weight_of(replica, layer.name))
-        rank = replica.rank(layer.name) or found.nonzero
+    for place in places:
+        found = rmt.spectrum(weight_of(replica, place))
+        rank = replica.rank(place.part) or found.nonzero
         try:
             fit, status, reason = rmt.fit(found, noise["kind"], **_options(noise)), "measured", ""
         except DegenerateSpectrum as error:
-            fit, status, reason = None, "skipped", str(error)
-        into.add(
-            epoch, layer, found.singular_values, fit, rank_before=rank, rank=rank, status=status, reason=reason
-        )
+            fit, status, reason = None, "measured", str(error)
+        about = {"rank_before": rank, "rank": rank, "status": status, "reason": reason}
+        into.add(epoch, place.layer, found.singular_values, fit, **about)
 
 
 def _options(noise: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,6 +115,7 @@ def _options(noise: Mapping[str, Any]) -> dict[str, Any]:
 
 def cut(
     pruner: rmt.Pruner,
+    places: Sequence[Place],
     replicas: Sequence[Replica],
     memories: Sequence[rmt.Memory],
     generators: Sequence[torch.Generator],
@@ -137,42 +124,63 @@ def cut(
     into: Sequence[Spectra],
 ) -> None:
     """Prune every layer of the replicates, in place, and keep the spectra from before."""
-    weights = {name: [weight_of(replica, name) for replica in replicas] for name in pruner.layers}
-    for name, cuts in pruner.cut(weights, epoch, memories, generators).items():
-        for replica, spectra, made in zip(replicas, into, cuts, strict=True):
-            spectra.add(
-                epoch,
-                pruner.layers[name],
-                made.spectrum_before,
-                made.fit,
-                rank_before=made.rank_before,
-                rank=made.rank,
-                status=made.status,
-                reason=made.reason,
-            )
-            if made.status == "cut":
-                _apply(replica, name, made, powers)
+    weights = {place.layer.name: [weight_of(replica, place) for replica in replicas] for place in places}
+    made = pruner.cut(weights, epoch, memories, generators)
+    for place in places:
+        for replica, spectra, one in zip(replicas, into, made[place.layer.name], strict=True):
+            about = {name: getattr(one, name) for name in ("rank_before", "rank", "status", "reason")}
+            spectra.add(epoch, place.layer, one.spectrum_before, one.fit, **about)
+            if one.status == "cut":
+                _apply(replica, place, one, powers)
 
 
-def _apply(replica: Replica, layer: str, made: rmt.Cut, powers: dict[str, int]) -> None:
-    key = f"{layer}.weight"
-    replica.masks.pop(key, None)
+def _apply(replica: Replica, place: Place, made: rmt.Cut, powers: dict[str, int]) -> None:
+    """Let a replicate have a layer as the cut made it."""
+    key, before = key_of(place), weight_of(replica, place)
     if isinstance(made.weight, rmt.Factors):
-        carry(replica, layer, made.weight, powers)
-        replica.values.pop(key, None)
-        replica.values[f"{layer}.left"], replica.values[f"{layer}.right"] = made.weight
-        return
-    if key not in replica.values:
-        _restore_dense(replica, layer, made.weight)
-    replica.values[key] = made.weight.reshape(replica.values[key].shape)
+        kernel = _kernel(replica, place)
+        carry(replica, place.part, before, made.weight, powers)
+        for tensors in (replica.values, replica.masks):
+            tensors.pop(key, None)
+        for tensors, (left, right) in _with_values(replica, place, made.weight):
+            tensors[f"{place.part}.left"], tensors[f"{place.part}.right"] = left, right.reshape(-1, *kernel)
+    elif isinstance(before, rmt.Factors):
+        _restore_dense(replica, place, made.weight)
+    else:
+        replica.values[key].flatten(1)[place.rows] = made.weight
     if made.mask is not None:
-        replica.masks[key] = made.mask.reshape(replica.values[key].shape)
-        for tensors in replica.slots.values():
-            tensors[key] = tensors[key] * replica.masks[key]
+        _add_mask(replica, place, made.mask)
 
 
-def _restore_dense(replica: Replica, layer: str, weight: Tensor) -> None:
+def _kernel(replica: Replica, place: Place) -> torch.Size:
+    """Shape of one row of the unfolded layer: (in,) or (in, height, width)."""
+    known = replica.values.get(key_of(place))
+    return (replica.values[f"{place.part}.right"] if known is None else known).shape[1:]
+
+
+def _with_values(
+    replica: Replica, place: Place, factors: rmt.Factors
+) -> list[tuple[dict[str, Tensor], tuple[Tensor, Tensor]]]:
+    """The new factors for the values, and each slot's for the slot."""
+    names = f"{place.part}.left", f"{place.part}.right"
+    slots = [(tensors, (tensors[names[0]], tensors[names[1]])) for tensors in replica.slots.values()]
+    return [(replica.values, (factors.left, factors.right)), *slots]
+
+
+def _restore_dense(replica: Replica, place: Place, weight: Tensor) -> None:
     """A factored layer that a mask makes dense again: what the optimiser remembered of the factors is lost."""
+    shape = len(weight), *_kernel(replica, place)
     for tensors in (replica.values, *replica.slots.values()):
-        del tensors[f"{layer}.left"], tensors[f"{layer}.right"]
-        tensors[f"{layer}.weight"] = torch.zeros_like(weight)
+        del tensors[f"{place.part}.left"], tensors[f"{place.part}.right"]
+        tensors[key_of(place)] = weight.new_zeros(shape)
+    replica.values[key_of(place)] = weight.reshape(shape)
+
+
+def _add_mask(replica: Replica, place: Place, mask: Tensor) -> None:
+    """Keep what a rule removed at zero from now on."""
+    key = key_of(place)
+    whole = replica.masks.get(key, torch.ones_like(replica.values[key], dtype=torch.bool)).clone()
+    whole.flatten(1)[place.rows] = mask
+    replica.masks[key] = whole
+    for tensors in replica.slots.values():
+        tensors[key] = tensors[key] * whole

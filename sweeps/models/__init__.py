@@ -4,7 +4,8 @@ Positional: `shape` (channels, height, width) of one example and `classes`, the 
 what a spec may choose. The module is built without drawing anything that lasts: `sweeps.initialisations` draws
 every parameter anew from a replicate's own generator. Module names are layer names in tables and overrides.
 
-Traits: `stackable` says whether replicates can train as one stack; `None` leaves it to the module that is built.
+Traits: `stackable` says whether replicates can train as one stack, `None` leaves it to the module that is built;
+`small` holds options of a network small enough for the contract tests, `any_size` says that no image is too small.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from rmt.registry import Registry
 from sweeps.errors import SweepError
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 Shape: TypeAlias = tuple[int, int, int]
 Architecture: TypeAlias = Callable[..., nn.Module]
+
+_DRAWING = (nn.modules.dropout._DropoutNd, StochasticDepth)
 
 ARCHITECTURES: Registry[Architecture] = Registry("architecture")
 
@@ -51,36 +55,38 @@ def check(model: Model, shape: Shape, classes: int) -> None:
         ArchitectureMismatch: It does not fit; the message says what the data's shape is and what went wrong.
     """
     with torch.device("meta"):
-        module = build(model, shape, classes).eval()
-        try:
-            outputs = module(torch.empty(2, *shape))
-        except (ValueError, RuntimeError) as error:
-            raise ArchitectureMismatch(
-                f"model {model.kind} does not fit {_about(shape, classes)}: {error}"
-            ) from error
-    if tuple(outputs.shape) != (2, classes):
-        raise ArchitectureMismatch(
-            f"model {model.kind} gives outputs of shape {tuple(outputs.shape[1:])} for {_about(shape, classes)}; "
-            f"({classes},) is needed"
-        )
+        module = build(model, shape, classes)
+        for is_training in (False, True):
+            try:
+                outputs = module.train(is_training)(torch.empty(2, *shape))
+            except (ValueError, RuntimeError) as error:
+                raise ArchitectureMismatch(
+                    f"model {model.kind} does not fit {_about(shape, classes)}: {error}"
+                ) from error
+            if not isinstance(outputs, Tensor) or outputs.shape != (2, classes):
+                found = tuple(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs).__name__
+                raise ArchitectureMismatch(
+                    f"model {model.kind} gives {found} for {_about(shape, classes)}; ({classes},) is needed"
+                )
 
 
 def stackable(module: nn.Module) -> bool:
     """Whether replicates of this module can train as one stack.
 
-    Batch normalisation keeps running statistics and dropout draws from the process's generator: both tie a
-    replicate to the batch it is computed in, so such modules train one replicate at a time.
+    Batch normalisation changes its running statistics in place, which a batched call over replicates can not do:
+    such modules train one replicate at a time.
     """
-    return not any(
-        isinstance(part, nn.modules.batchnorm._BatchNorm)
-        or (isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0)
-        for part in module.modules()
-    )
+    return not any(isinstance(part, nn.modules.batchnorm._NormBase) for part in module.modules())
+
+
+def draws(module: nn.Module) -> bool:
+    """Whether the module draws random numbers while it trains: dropout, or whole layers left out."""
+    return any(isinstance(part, _DRAWING) and part.p > 0 for part in module.modules())
 
 
 def _about(shape: Shape, classes: int) -> str:
     return f"examples of shape {'x'.join(map(str, shape))} in {classes} classes"
 
 
-for _module in ("mlp",):
+for _module in ("mlp", "convolutional", "residual", "transformer", "vision"):
     importlib.import_module(f"{__name__}.{_module}")

@@ -16,7 +16,7 @@ Activation = Literal["relu", "tanh", "gelu", "silu"]
 Widths = Annotated[list[Annotated[int, Ge(1)]], MaxLen(64)]
 
 
-@ARCHITECTURES.register(version=1, stackable=True)
+@ARCHITECTURES.register(version=1, stackable=True, any_size=True, small={"widths": [96, 64]})
 def mlp(
     shape: Shape,
     classes: int,

@@ -171,6 +171,16 @@ def test_a_batch_larger_than_the_set_is_refused() -> None:
         training(trial(training={"batch_size": 321}, prune={"rule": "none"}), [0])
 
 
+def test_masked_weights_stay_zero() -> None:
+    spec = trial(prune={"rule": "magnitude", "aggressiveness": 0.7, "every": 1})
+    run = training(spec, [0, 1], torch.float32)
+    finish(run)
+    outcome = run.outcome(0)
+    weight = outcome.weights["linear2.weight"]
+    row = next(layer for layer in outcome.layers if layer["name"] == "linear2")
+    assert row["parameters"] == torch.count_nonzero(weight) < 0.75 * weight.numel()
+
+
 def test_the_twin_of_a_default_trial_runs() -> None:
     spec = TrialSpec.model_validate({"training": {"epochs": 1}, "prune": {"rule": "none"}})
     rows = StackTraining(spec, [Seeds(0)], digits(), threads=1).run_epoch()

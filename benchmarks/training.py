@@ -1,0 +1,213 @@
+"""Stacked training against what people write: ratios, measured side by side in one run.
+
+    python benchmarks/training.py                  # the perceptrons; about three minutes on two cores
+
+Arms take turns, a few hundred milliseconds each, and each arm's figure is its fastest turn: what the machine does
+beside them hits all arms alike. On a busy machine, `--clock processor --threads 1` counts processor time instead.
+The stack's time includes its evaluation (on 100 examples), its metrics and its checks; the scripts have none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+from torchvision import transforms
+
+from sweeps import models
+from sweeps.data import Dataset
+from sweeps.seeds import Seeds
+from sweeps.training import StackTraining
+from sweeps.trial_spec import Model, TrialSpec
+
+BATCH, STEPS, CLASSES = 128, 40, 10
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+Clock = Callable[[], float]
+L1 = L2 = 5e-6
+EXAMPLES = BATCH * STEPS
+
+
+def images(shape: tuple[int, int, int] = (1, 28, 28)) -> Dataset:
+    """Random images: what is measured does not depend on what they show."""
+    random = np.random.default_rng(0)
+
+    def part(count: int) -> tuple[Any, Any]:
+        inputs = random.integers(0, 256, (count, *shape), dtype=np.uint8)
+        return inputs, np.arange(count, dtype=np.int64) % CLASSES
+
+    return Dataset("random", *part(EXAMPLES + 100), *part(100), classes=CLASSES)
+
+
+def spec_of(model: dict[str, Any]) -> TrialSpec:
+    return TrialSpec.model_validate(
+        {
+            "data": {"kind": "synthetic", "validation": 100},
+            "model": model,
+            "training": {
+                "epochs": 1000,
+                "batch_size": BATCH,
+                "optimiser": {"kind": "sgd", "lr": 0.001, "momentum": 0.9},
+                "l1": L1,
+                "l2": L2,
+            },
+            "prune": {"rule": "none"},
+        }
+    )
+
+
+def train_as_usual(module: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
+    """The loop of an ordinary script, with the paper's penalty in the loss."""
+    optimiser = torch.optim.SGD(module.parameters(), lr=0.001, momentum=0.9)
+    running, correct = 0.0, 0
+    for inputs, labels in batches:
+        optimiser.zero_grad()
+        outputs = module(inputs)
+        loss = functional.cross_entropy(outputs, labels)
+        penalty = sum(L1 * p.abs().sum() + L2 * p.pow(2).sum() for p in module.parameters())
+        (loss + penalty).backward()
+        optimiser.step()
+        running += loss.item() * len(labels)
+        correct += int((outputs.argmax(1) == labels).sum())
+
+
+class Pictures(torch.utils.data.Dataset[tuple[Tensor, int]]):
+    """Examples as torchvision's data sets give them: an image object and a transform, one at a time."""
+
+    def __init__(self, data: Dataset) -> None:
+        self.inputs, self.labels = data.train_inputs[:EXAMPLES], data.train_labels[:EXAMPLES]
+        self.transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(Image.fromarray(self.inputs[index][0])), int(self.labels[index])
+
+
+def in_memory(model: dict[str, Any], data: Dataset, clock: Clock) -> Callable[[], float]:
+    """One replicate of an ordinary script whose data set is one tensor; seconds a step."""
+    inputs = torch.from_numpy(data.train_inputs[:EXAMPLES].copy()).float().div(255)
+    labels = torch.from_numpy(data.train_labels[:EXAMPLES].copy())
+
+    def run() -> float:
+        module = models.build(Model.model_validate(model), data.shape, data.classes)
+        order = torch.randperm(EXAMPLES)
+        began = clock()
+        train_as_usual(module, ((inputs[rows], labels[rows]) for rows in order.split(BATCH)))
+        return (clock() - began) / STEPS
+
+    return run
+
+
+def with_loader(model: dict[str, Any], data: Dataset, clock: Clock) -> Callable[[], float]:
+    """The same with torchvision's transforms and a DataLoader in this process."""
+    loader = DataLoader(Pictures(data), batch_size=BATCH, shuffle=True)
+
+    def run() -> float:
+        module = models.build(Model.model_validate(model), data.shape, data.classes)
+        began = clock()
+        train_as_usual(module, iter(loader))
+        return (clock() - began) / STEPS
+
+    return run
+
+
+def stacked(
+    model: dict[str, Any], data: Dataset, replicates: int, threads: int, clock: Clock
+) -> Callable[[], float]:
+    """An epoch of a stack; seconds a step of all replicates."""
+    seeds = [Seeds(number) for number in range(replicates)]
+    training = StackTraining(spec_of(model), seeds, data, threads=threads)
+
+    def run() -> float:
+        began = clock()
+        training.run_epoch()
+        return (clock() - began) / STEPS
+
+    return run
+
+
+def products(widths: list[int], inputs: int, replicates: int, clock: Clock) -> Callable[[], float]:
+    """The matrix products of one step and nothing else, in the shapes of the stack."""
+    sides = list(zip([*widths, CLASSES], [inputs, *widths], strict=True))
+    weights = [torch.randn(replicates, rows, cols) for rows, cols in sides]
+    activations = [torch.randn(replicates, cols, BATCH) for _, cols in sides]
+    errors = [torch.randn(replicates, rows, BATCH) for rows, _ in sides]
+    shared = torch.randn(inputs, BATCH)
+
+    def step() -> None:
+        torch.mm(weights[0].flatten(0, 1), shared)
+        torch.mm(errors[0].flatten(0, 1), shared.mT)
+        for weight, activation, error in zip(weights[1:], activations[1:], errors[1:], strict=True):
+            torch.bmm(weight, activation)
+            torch.bmm(error, activation.mT)
+            torch.bmm(weight.mT, error)
+
+    def run() -> float:
+        began = clock()
+        for _ in range(STEPS):
+            step()
+        return (clock() - began) / STEPS
+
+    return run
+
+
+def fastest(arms: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Each arm's fastest turn; the first round warms up."""
+    times: dict[str, list[float]] = {name: [] for name in arms}
+    for turn in range(rounds + 1):
+        for name, run in arms.items():
+            seconds = run()
+            if turn:
+                times[name].append(seconds)
+    return {name: min(some) for name, some in times.items()}
+
+
+def report(what: str, ratio: float, wanted: str) -> None:
+    print(f"| {what} | {ratio:.2f} | {wanted} |", flush=True)
+
+
+def perceptron(width: int, rounds: int, threads: int, clock: Clock, *, loader: bool, wanted: str) -> None:
+    model, data, replicates = {"kind": "mlp", "widths": [width, width]}, images(), 10
+    arms = {
+        "in memory": in_memory(model, data, clock),
+        "stack": stacked(model, data, replicates, threads, clock),
+        "products": products([width, width], 784, replicates, clock),
+    }
+    if loader:
+        arms["loader"] = with_loader(model, data, clock)
+    seconds = fastest(arms, rounds)
+    print(f"| | {', '.join(f'{name} {1e3 * s:.2f} ms' for name, s in seconds.items())} | |")
+    what = f"10 replicates, 784-{width}-{width}-10, batch {BATCH}, l1 + l2"
+    report(f"{what}: against in-memory script", replicates * seconds["in memory"] / seconds["stack"], wanted)
+    if loader:
+        report(f"{what}: against DataLoader script", replicates * seconds["loader"] / seconds["stack"], "≥ 8")
+    bound = "≤ 1.8" if width == 1000 else "-"
+    report(f"{what}: wall time over its matrix products", seconds["stack"] / seconds["products"], bound)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--widths", type=int, nargs="*", default=[64, 256, 1000])
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(f"torch {torch.__version__}, {arguments.threads} threads\n\n| what | ratio | must be |\n|---|---|---|")
+    for width in arguments.widths:
+        wanted = {64: "≥ 2", 256: "≥ 2.5", 1000: "≥ 1.3"}.get(width, "-")
+        clock = CLOCKS[arguments.clock]
+        perceptron(width, arguments.rounds, arguments.threads, clock, loader=width == 256, wanted=wanted)
+
+
+if __name__ == "__main__":
+    main()

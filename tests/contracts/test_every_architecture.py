@@ -1,0 +1,99 @@
+"""Every registered architecture fits or says why not, and trains its replicates as if each were alone."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sweeps import models
+from sweeps.data import Dataset
+from sweeps.models import ARCHITECTURES, ArchitectureMismatch
+from sweeps.seeds import Seeds
+from sweeps.training import StackTraining
+from sweeps.trial_spec import Model, TrialSpec
+
+SHAPE, CLASSES = (3, 32, 32), 3
+SOLO_TOLERANCE = 1e-5
+"""Relative, in double precision."""
+
+
+def model_of(name: str) -> Model:
+    return Model.model_validate({"kind": name, **ARCHITECTURES[name].traits["small"]})
+
+
+@lru_cache
+def images() -> Dataset:
+    random = np.random.default_rng(0)
+
+    def part(count: int) -> tuple[Any, Any]:
+        labels = np.arange(count, dtype=np.int64) % CLASSES
+        inputs = random.standard_normal((count, *SHAPE), dtype=np.float32)
+        return inputs + labels[:, None, None, None].astype(np.float32), labels
+
+    return Dataset("noise", *part(44), *part(12), classes=CLASSES)
+
+
+def trial(name: str) -> TrialSpec:
+    return TrialSpec.model_validate(
+        {
+            "data": {"kind": "synthetic", "validation": 12},
+            "model": model_of(name).model_dump(),
+            "initialisation": {"kind": "kaiming_normal"},
+            "training": {
+                "epochs": 2,
+                "batch_size": 16,
+                "optimiser": {"kind": "sgd", "lr": 0.003},
+                "l1": 1e-6,
+                "l2": 1e-5,
+            },
+            "prune": {"aggressiveness": 1.0, "every": 1},
+        }
+    )
+
+
+def training(name: str, numbers: list[int]) -> StackTraining:
+    seeds = [Seeds(number) for number in numbers]
+    return StackTraining(trial(name), seeds, images(), threads=1, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_it_fits_or_says_why_not(name: str) -> None:
+    models.check(model_of(name), SHAPE, CLASSES)
+    module = models.build(model_of(name), SHAPE, CLASSES)
+    declared = ARCHITECTURES[name].traits["stackable"]
+    assert declared is None or declared == models.stackable(module)
+    if ARCHITECTURES[name].traits.get("any_size"):
+        return
+    with pytest.raises(
+        ArchitectureMismatch, match=rf"model {name} does not fit examples of shape 1x3x3 in 3 classes"
+    ):
+        models.check(model_of(name), (1, 3, 3), CLASSES)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_replicates_are_what_they_are_alone(name: str) -> None:
+    runs = training(name, [0, 1]), training(name, [1]), training(name, [0, 1])
+    poisoned = runs[2]
+    next(iter(poisoned._stacks[0].values.values()))[0].view(-1)[0] = math.nan
+    while runs[0].epoch < 2:
+        both, alone, others = (run.run_epoch() for run in runs)
+        row, solo, survivor = both[1], alone[0], others[1]
+        assert row is not None
+        assert solo is not None
+        assert survivor is not None
+        for key, value in solo.items():
+            if "_seconds" not in key:
+                assert row[key] == pytest.approx(value, rel=SOLO_TOLERANCE), key
+                assert row[key] == survivor[key], key
+    mine, its, survivors = runs[0].outcome(1), runs[1].outcome(0), poisoned.outcome(1)
+    assert poisoned.ended(0) is not None
+    assert [layer["rank"] for layer in mine.layers] == [layer["rank"] for layer in its.layers]
+    assert any(layer["factored"] for layer in mine.layers), "the case is only worth something with factors"
+    for key, weight in mine.weights.items():
+        torch.testing.assert_close(weight, its.weights[key], rtol=SOLO_TOLERANCE, atol=1e-8)
+        assert torch.equal(weight, survivors.weights[key])
