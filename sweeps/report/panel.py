@@ -45,7 +45,7 @@ class Panel:
         if x_label:
             self.drawing.add(Text(middle, bottom + 34, x_label, "middle", 12))
         if y_label:
-            self.drawing.add(Text(self.left - 44, self.top + self.height / 2, y_label, "middle", 12, turned=True))
+            self.drawing.add(Text(self.left - 48, self.top + self.height / 2, y_label, "middle", 12, turned=True))
         if title:
             self.drawing.add(Text(self.left, self.top - 9, title, size=12, bold=True))
 

@@ -129,7 +129,7 @@ def _ranks(evidence: Evidence, trial: pd.Series) -> list[Block]:
     if drawing is None:
         return []
     caption = (
-        "Rank of each pruned layer over epochs, a line a replicate. The dashed line is the rank below which "
-        "two factors have fewer parameters than the layer itself."
+        "Rank of each pruned layer over epochs, a line a replicate. A layer that is left dense fills up again "
+        "after a cut; below the dashed line two factors have fewer parameters than the layer itself."
     )
     return [Figure(drawing, caption)]
