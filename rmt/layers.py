@@ -10,7 +10,7 @@ Source: W′ = W₂ W₁ of arXiv:2310.03165; the convolution by unfolding its k
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias, TypeVar, no_type_check
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,6 +22,7 @@ PaddingMode: TypeAlias = Literal["zeros", "reflect", "replicate", "circular"]
 Dense = TypeVar("Dense", nn.Linear, nn.Conv2d)
 
 
+@no_type_check  # no run-time checks of types in the tests either: TorchScript reads the plain functions
 class LowRankLinear(nn.Module):
     """y = W₂ W₁ x + b without activation in between.
 
@@ -66,6 +67,7 @@ class LowRankLinear(nn.Module):
         return f"{self.right.shape[1]} → {self.left.shape[1]} → {self.left.shape[0]}, bias={self.bias is not None}"
 
 
+@no_type_check  # no run-time checks of types in the tests either: TorchScript reads the plain functions
 class LowRankConv2d(nn.Module):
     """A convolution to k channels with the kernel, stride, padding and dilation of the whole, then a 1 × 1 one.
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from rmt.errors import InvalidWeight
@@ -85,7 +84,7 @@ def pad_factors(factors: Sequence[Factors]) -> Factors:
     return Factors(torch.stack(left), torch.stack(right))
 
 
-def check_matrix(weight: Float[Tensor, "*shape"], *, what: str = "weight") -> None:
+def check_matrix(weight: Tensor, *, what: str = "weight") -> None:
     """Refuse what has no spectrum.
 
     Raises:

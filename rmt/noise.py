@@ -19,6 +19,7 @@ from rmt.errors import DegenerateSpectrum, InvalidWeight
 from rmt.estimators import NOISE, Estimate
 from rmt.fit_distance import bulk_distance, null_p_value, null_quantile
 from rmt.matrices import Weight
+from rmt.options import checked
 from rmt.spectrum import Spectrum, spectrum
 
 NULL_LEVEL = 0.95
@@ -97,6 +98,7 @@ def fit(
         InvalidWeight: The weight has no spectrum, or is a stack (see `fit_stack`).
         DegenerateSpectrum: All values zero, or too few non-zero values in the fitting window.
         UnknownName: No such estimator.
+        InvalidOption: An option that it does not have, or out of range.
     """
     values = weight if isinstance(weight, Spectrum) else spectrum(weight)
     if values.eigenvalues.ndim != 1:
@@ -104,7 +106,7 @@ def fit(
     if float(values.eigenvalues[0]) <= 0:
         raise DegenerateSpectrum(f"all {values.smaller} values of a {values.rows} × {values.cols} matrix are 0")
     entry = NOISE[noise]
-    chosen = entry.validate(options)
+    chosen = checked(f"noise {noise}", entry, options)
     found = entry.function(values, generator or torch.Generator().manual_seed(0), **chosen)
     return _judge(values, noise, float(chosen["beta"]), found)
 

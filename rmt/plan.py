@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from rmt.errors import InvalidOption
 from rmt.estimators import NOISE, Estimator
 from rmt.gate import Gate
+from rmt.options import checked, sentence
 from rmt.registry import Entry
 from rmt.rules import RULES, Rule
 
@@ -101,29 +102,13 @@ def _plan(wishes: Mapping[str, Any]) -> LayerPlan:
     try:
         gate = Gate.model_validate(wishes["gate"])
     except ValidationError as error:
-        raise InvalidOption(_sentence("gate", error)) from error
+        raise InvalidOption(sentence("gate", error)) from error
     return LayerPlan(
         rule=rule,
-        options=_checked(f"rule {rule.name}", rule, wishes["options"] or {}),
+        options=checked(f"rule {rule.name}", rule, wishes["options"] or {}),
         aggressiveness=float(aggressiveness),
         noise=estimator,
-        noise_options=_checked(f"noise {estimator.name}", estimator, noise),
+        noise_options=checked(f"noise {estimator.name}", estimator, noise),
         gate=gate,
         min_rank=int(wishes["min_rank"]),
     )
-
-
-def _checked(what: str, entry: Entry[Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        return entry.validate(options)
-    except ValidationError as error:
-        known = ", ".join(entry.options.model_fields) or "none"
-        raise InvalidOption(f"{_sentence(what, error)} (its options: {known})") from error
-
-
-def _sentence(what: str, error: ValidationError) -> str:
-    faults = [
-        f"{'.'.join(str(part) for part in fault['loc'])} is {fault['input']!r}: {fault['msg']}"
-        for fault in error.errors()
-    ]
-    return f"{what}: {'; '.join(faults)}"

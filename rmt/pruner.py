@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,7 +30,7 @@ from rmt.schedule import Schedule
 from rmt.spectrum import Spectrum
 from rmt.stack_spectra import count_unusable, is_finite, stack_spectra
 
-Refit = Literal["censored", "first_fit"]
+REFITS = ("censored", "first_fit")
 
 
 class Pruner:
@@ -72,14 +72,14 @@ class Pruner:
         overrides: Sequence[Mapping[str, Any]] = (),
         budget: float | None = None,
         total_parameters: int | None = None,
-        refit: Refit = "censored",
+        refit: str = "censored",
         min_rank: int = 1,
         seed: int = 0,
     ) -> None:
         if budget is not None and not 0 < budget <= 1:
             raise InvalidOption(f"budget is {budget}; it must lie in (0, 1]")
-        if refit not in ("censored", "first_fit"):
-            raise InvalidOption(f"refit is {refit!r}; known: censored, first_fit")
+        if refit not in REFITS:
+            raise InvalidOption(f"refit is {refit!r}; known: {', '.join(REFITS)}")
         self.layers = {layer.name: layer for layer in layers}
         if len(self.layers) != len(layers):
             raise InvalidOption("two layers have the same name")
@@ -100,7 +100,7 @@ class Pruner:
         self.horizon: int | None = (options or {}).get("horizon")
         self.budget = budget
         self.total_parameters = total_parameters
-        self.refit: Refit = refit
+        self.refit = refit
         self.memory = Memory()
         self.generator = torch.Generator().manual_seed(seed)
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rmt
-from rmt.errors import DegenerateSpectrum, InvalidWeight, UnknownName
+from rmt.errors import DegenerateSpectrum, InvalidOption, InvalidWeight, UnknownName
 
 # SCIENCE 7.4: seed, rows, cols, σ, θ, leading singular values, σ̂² with the i/p rule and with midpoints, S₊ with
 # midpoints at t = 0 and at β = 0.1, K at β = 0.1; α = 0.25 throughout.
@@ -175,6 +175,19 @@ def test_too_small_to_fit_is_a_named_error(shape: tuple[int, int]) -> None:
 def test_zero_matrix_is_a_named_error() -> None:
     with pytest.raises(DegenerateSpectrum, match="all 5 values of a 5 × 7 matrix are 0"):
         rmt.fit(torch.zeros(5, 7))
+
+
+@pytest.mark.parametrize(
+    ("noise_kind", "options", "message"),
+    [
+        ("given", {"variance": -1.0}, r"noise given: variance is -1.0: .* greater than 0"),
+        ("bema", {"alpha": 0.5}, "noise bema: alpha is 0.5"),
+        ("median", {"alpha": 0.2}, r"noise median: alpha is 0.2: .*\(its options: beta\)"),
+    ],
+)
+def test_impossible_options_are_refused(noise_kind: str, options: dict[str, float], message: str) -> None:
+    with pytest.raises(InvalidOption, match=message):
+        rmt.fit(noise(50, 50), noise_kind, **options)
 
 
 def test_unknown_estimator_lists_the_known() -> None:

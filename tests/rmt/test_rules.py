@@ -142,7 +142,7 @@ def test_bulk_is_shrunk_and_spikes_are_not() -> None:
 @given(share=st.floats(0.01, 0.999))
 def test_energy_keeps_the_fewest_values_with_its_share(share: float) -> None:
     spectrum = rmt.spectrum(noise(50, 60))
-    values = apply("energy", spectrum, None, share=share)
+    values = apply("energy", spectrum, rmt.fit(spectrum), share=share)
     kept, total = float(values.square().sum()), float(spectrum.singular_values.square().sum())
     last = float(values[values > 0][-1])
     assert kept >= share * total * (1 - 1e-12)
@@ -151,9 +151,9 @@ def test_energy_keeps_the_fewest_values_with_its_share(share: float) -> None:
 
 def test_rank_and_shares_count() -> None:
     spectrum = rmt.spectrum(noise(50, 60))
-    assert int(torch.count_nonzero(apply("rank", spectrum, None, rank=7))) == 7
-    assert int(torch.count_nonzero(apply("rank", spectrum, None, share=0.5))) == 25
-    assert int(torch.count_nonzero(apply("rank", spectrum, None, strength=0.9))) == 5
+    assert int(torch.count_nonzero(apply("rank", spectrum, rmt.fit(spectrum), rank=7))) == 7
+    assert int(torch.count_nonzero(apply("rank", spectrum, rmt.fit(spectrum), share=0.5))) == 25
+    assert int(torch.count_nonzero(apply("rank", spectrum, rmt.fit(spectrum), strength=0.9))) == 5
 
 
 def test_random_rank_keeps_as_many_as_the_threshold_and_the_spikes() -> None:
@@ -188,11 +188,11 @@ def test_masks_keep_exactly_their_share(share: float, seed: int) -> None:
     weight = noise(20, 30, seed).round(decimals=1)  # with ties
     spectrum = rmt.spectrum(weight)
     expected = 600 - math.floor(share * 600 + 1e-9)
-    largest = apply("magnitude", spectrum, None, share)
+    largest = apply("magnitude", spectrum, rmt.fit(spectrum), share)
     assert int(largest.sum()) == expected
     if 0 < expected < 600:
         assert float(weight.abs()[largest].min()) >= float(weight.abs()[~largest].max())
-    assert int(apply("random_mask", spectrum, None, share, seed).sum()) == expected
+    assert int(apply("random_mask", spectrum, rmt.fit(spectrum), share, seed).sum()) == expected
 
 
 def test_global_magnitude_is_one_threshold_for_all_layers() -> None:
