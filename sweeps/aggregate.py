@@ -17,10 +17,10 @@ _OWN = ("replicate_id", "status", "reason", "sweep", "epochs", "wall_seconds", "
 def trials_of(replicates: pd.DataFrame, *, objective: str = "validation_accuracy") -> pd.DataFrame:
     """A row a trial from a row a replicate.
 
-    Columns: `trial_id, role, twin, n` (replicates with numbers), `n_diverged, n_failed, n_stopped`, the
+    Columns: `trial_id, role, twin, n` (replicates that finished), `n_diverged, n_failed, n_stopped`, the
     configuration, and `METRIC.mean`, `.sd`, `.median` for every metric, with `.ci_low` and `.ci_high` (Student t,
-    95 %) for the objective, the test accuracy and the parameters kept. Replicates that finished or were stopped
-    count; diverged and failed ones are counted apart, never averaged in and never left unsaid.
+    95 %) for the objective, the test accuracy and the parameters kept. Only replicates that finished count; those
+    that did not are counted apart, never averaged in and never left unsaid.
     """
     if replicates.empty:
         return pd.DataFrame(columns=["trial_id", "role", "twin", "n", "n_diverged", "n_failed", "n_stopped"])
@@ -28,7 +28,7 @@ def trials_of(replicates: pd.DataFrame, *, objective: str = "validation_accuracy
     table = _about(replicates, metrics)
     for status in (Status.DIVERGED, Status.FAILED, Status.STOPPED):
         table[f"n_{status}"] = (replicates["status"] == status).groupby(replicates["trial_id"], sort=False).sum()
-    counted = replicates[replicates["status"].isin([Status.FINISHED, Status.STOPPED])]
+    counted = replicates[replicates["status"] == Status.FINISHED]
     by_trial = counted.groupby("trial_id", sort=False)
     table.insert(2, "n", by_trial.size().reindex(table.index, fill_value=0))
     columns = {

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Gt, Interval, Le, MinLen
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from rmt.errors import UnknownName
 from sweeps.choice import Choice, Closed, OptionErrors
@@ -131,6 +131,23 @@ class Measures(Closed):
 
     end: list[str] = ["spectra"]
     at_epochs: dict[int, list[str]] = {}
+
+    @field_validator("end")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        from sweeps.measuring import known
+
+        for name in names:
+            if name not in known():
+                raise ValueError(f"unknown measure {name!r}; known: {', '.join(known())}")
+        return names
+
+    @field_validator("at_epochs")
+    @classmethod
+    def _not_yet(cls, listed: dict[int, list[str]]) -> dict[int, list[str]]:
+        if listed:
+            raise ValueError(f"{listed} is not taken: measures are of the end so far; allowed: {{}}")
+        return listed
 
 
 class TrialSpec(Closed):

@@ -16,7 +16,11 @@ from tests.end_to_end.conftest import SPEC, command
 @pytest.mark.timeout(400)
 def test_a_sweep_runs_on_both_nodes_of_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     spec = tmp_path / "spec.yaml"
-    spec.write_text(SPEC.replace("epochs: 4", "epochs: 40").replace("name: small", "name: spread"))
+    spec.write_text(
+        SPEC.replace("epochs: 4", "epochs: 200")
+        .replace("every: 2", "every: 100")
+        .replace("name: small", "name: spread")
+    )
     storage = tmp_path / "shared"
     with cluster.local(nodes=2, cpus=1, state=tmp_path / "cluster") as here:
         environment = dict(here.environment)
