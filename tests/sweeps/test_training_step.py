@@ -1,0 +1,66 @@
+"""Penalties, clipping and schedules of a step."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from sweeps.optimisers import SCHEDULES
+from sweeps.training_step import Stepper, norms, penalise, penalties
+from sweeps.trial_spec import Training
+from tests.sweeps.small_trials import training, trial
+
+
+def test_the_penalty_is_the_papers() -> None:
+    value = torch.randn(3, 5, 4, dtype=torch.float64).requires_grad_()
+    l1, l2 = 0.3, 0.2
+    wanted = l1 * value.abs().sum() + l2 * value.pow(2).sum()
+    (its,) = torch.autograd.grad(wanted, value)
+    gradient = torch.zeros_like(its)
+    penalise(gradient, value.detach(), l1, l2)
+    torch.testing.assert_close(gradient, its)
+    assert float(penalties({"a": value.detach()}, l1, l2).sum()) == pytest.approx(float(wanted.detach()))
+
+
+def test_biases_are_penalised_too() -> None:
+    run = training(trial(prune={"rule": "none"}, training__l2=0.5, training__l1=0.0), [0, 1])
+    row = run.run_epoch()[0]
+    assert row is not None
+    whole = sum(float(value.square().sum()) for value in run._stacks[0].take(0).values.values())
+    assert row["train_penalty"] == pytest.approx(0.5 * whole)
+    assert row["weight_norm"] == pytest.approx(math.sqrt(whole))
+
+
+def test_clipping_is_each_replicates_own() -> None:
+    limit = 0.05
+    run = training(trial(training__clip_norm=limit, training__optimiser={"kind": "sgd", "momentum": 0.0}), [0, 1])
+    stack, program = run._stacks[0], run._programs[0]
+    batch = next(run._data.batches(1))
+    before = {name: value.clone() for name, value in stack.values.items()}
+    found = run._stepper.step(stack, program, batch.inputs, batch.labels, rate=1.0, number=1)
+    assert found.gradient_norms is not None
+    assert (found.gradient_norms > limit).all()
+    moved = norms({name: value - before[name] for name, value in stack.values.items()})
+    torch.testing.assert_close(moved, torch.full((2,), limit, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_starts_at_one_stays_in_range_and_warms_up(name: str) -> None:
+    schedule = SCHEDULES[name].function
+    assert schedule(0.0, 10) == 1.0
+    factors = [schedule(done / 10, 10) for done in range(101)]
+    assert all(0 <= factor <= 1 for factor in factors)
+    assert factors == sorted(factors, reverse=True)
+    assert schedule(0.0, 10, warmup=2.0) == 0.0
+    assert 0.45 < schedule(1.0, 10, warmup=2.0) <= 0.5
+
+
+def test_schedules_have_their_values() -> None:
+    assert SCHEDULES["step"].function(7.5, 10, factor=0.5, every=3) == 0.25
+    assert SCHEDULES["cosine"].function(5.0, 10, floor=0.2) == pytest.approx(0.6)
+    assert SCHEDULES["cosine"].function(10.0, 10, floor=0.2) == pytest.approx(0.2)
+    assert SCHEDULES["linear"].function(5.0, 10) == pytest.approx(0.5)
+    stepper = Stepper.of(Training.model_validate({"optimiser": {"kind": "sgd", "lr": 0.4}, "schedule": "step"}))
+    assert stepper.rate(2.5) == pytest.approx(0.4 * 0.96**2)
