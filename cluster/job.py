@@ -23,14 +23,26 @@ class Job:
 
 
 def run_job(client: Client, entrypoint: str, *, timeout: float) -> Job:
-    """Run a shell command on the cluster's head and wait for its end.
+    """Run a shell command on the cluster's head and wait for its end; raises what `submit` and `follow` do."""
+    return follow(client, submit(client, entrypoint), timeout=timeout)
+
+
+def submit(client: Client, entrypoint: str) -> str:
+    """Start a shell command on the cluster's head; its job's id.
 
     Raises:
-        JobFailed: It was refused, failed or was stopped.
+        JobFailed: It was refused.
+    """
+    return str(_call(client, "/api/jobs/", {"entrypoint": entrypoint})["submission_id"])
+
+
+def follow(client: Client, job_id: str, *, timeout: float) -> Job:
+    """Wait for a job's end.
+
+    Raises:
+        JobFailed: It failed or was stopped.
         WaitTimedOut: It did not end within `timeout` seconds.
     """
-    answer = _call(client, "/api/jobs/", {"entrypoint": entrypoint})
-    job_id = str(answer["submission_id"])
 
     def ended() -> str | None:
         status = str(_call(client, f"/api/jobs/{job_id}")["status"])
