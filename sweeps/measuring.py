@@ -26,6 +26,11 @@ def known() -> list[str]:
     return sorted([RECORDED, *possible])
 
 
+def compares_cuts(names: Iterable[str]) -> bool:
+    """Whether any of the measures needs the network before and after a pruning."""
+    return any("before" in MEASURES[name].traits["needs"] for name in names if name != RECORDED)
+
+
 @dataclass(frozen=True)
 class Measured:
     """Measures of one replicate.

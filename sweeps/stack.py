@@ -43,6 +43,11 @@ class Replica:
     buffers: Tensors = field(default_factory=dict)
 
     @property
+    def tensors(self) -> Tensors:
+        """Parameters and running statistics by name, as the module's `state_dict` has them."""
+        return self.values | self.buffers
+
+    @property
     def structure(self) -> tuple[str, ...]:
         """What has to be equal for replicates to be stacked."""
         return (*sorted(self.values), *sorted(f"{name}:masked" for name in self.masks))

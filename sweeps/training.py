@@ -20,7 +20,7 @@ from torch import Tensor
 
 import rmt
 from rmt.module_layers import places_of
-from sweeps import models
+from sweeps import measuring, models
 from sweeps.data import Dataset
 from sweeps.initialisations import initialise
 from sweeps.seeds import Seeds
@@ -30,7 +30,7 @@ from sweeps.stack_programs import program_for
 from sweeps.status import Status
 from sweeps.training_data import Examples, TrainingData
 from sweeps.training_evaluation import Evaluation, evaluate
-from sweeps.training_outcome import Outcome, conclude, without_test
+from sweeps.training_outcome import Outcome, conclude, with_measures, without_test
 from sweeps.training_pruning import Spectra, cut, measure, pruner_of
 from sweeps.training_state import State, pack_spectra, pack_stack, unpack_spectra, unpack_stack
 from sweeps.training_step import Stepper, norms, penalties
@@ -114,6 +114,7 @@ class StackTraining:
         self._ended: dict[int, tuple[Status, str]] = {}
         self._arrange(replicas)
         self._evaluated: dict[int, Evaluation] = {}
+        self._last_cut: dict[int, tuple[measuring.Weights, measuring.Weights]] = {}
         for number, replica in replicas.items():
             measure(replica, self._places, spec, 0, self._spectra[number])
 
@@ -265,7 +266,20 @@ class StackTraining:
         if position not in self._evaluated:
             test = self._data.test
             self._evaluated[position] = evaluate(stack, self._programs[position], test.inputs, test.labels)
-        return conclude(replica, self._places, self._spectra[r], self._evaluated[position], place)
+        outcome = conclude(replica, self._places, self._spectra[r], self._evaluated[position], place)
+        return with_measures(outcome, self._measured(r, replica))
+
+    def _measured(self, r: int, replica: Replica) -> measuring.Measured:
+        """What `measures.end` asks for, of validation examples."""
+        held_out = self._data.validation
+        return measuring.take(
+            self.spec.measures.end,
+            self._module,
+            replica.tensors,
+            inputs=held_out.inputs,
+            labels=held_out.labels,
+            cut=self._last_cut.get(r),
+        )
 
     def _replicas(self) -> dict[int, Replica]:
         return {member: stack.take(place) for stack in self._stacks for place, member in enumerate(stack.members)}
@@ -275,6 +289,8 @@ class StackTraining:
         living = [r for r in range(len(self.seeds)) if r not in self._ended]
         if not living:
             return
+        keep = measuring.compares_cuts(self.spec.measures.end)
+        before = {r: _copies(replicas[r]) for r in living if keep}
         cut(
             pruner,
             self._places,
@@ -285,6 +301,7 @@ class StackTraining:
             dict(self._stepper.optimiser.slots),
             [self._spectra[r] for r in living],
         )
+        self._last_cut = {r: (weights, _copies(replicas[r])) for r, weights in before.items()}
         self._arrange(replicas)
 
     def state(self) -> State:
@@ -324,3 +341,7 @@ class StackTraining:
         ]
         self._programs = [program_for(self._module, stack) for stack in self._stacks]
         self._evaluated = {}
+
+
+def _copies(replica: Replica) -> measuring.Weights:
+    return {name: value.clone() for name, value in replica.tensors.items()}

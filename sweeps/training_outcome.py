@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rmt import Factors, parameters
 from rmt.module_layers import Place
+from sweeps.measuring import Measured
 from sweeps.stack import Replica
 from sweeps.training_evaluation import Evaluation
 from sweeps.training_pruning import Spectra, key_of, weight_of
@@ -66,8 +67,14 @@ def conclude(
         [_row(replica, place, spectra) for place in places],
         dict(spectra.values),
         list(spectra.fits),
-        {name: value.cpu() for name, value in (replica.values | replica.buffers).items()},
+        {name: value.cpu() for name, value in replica.tensors.items()},
     )
+
+
+def with_measures(outcome: Outcome, measured: Measured) -> Outcome:
+    """The outcome with the measures that were asked for: of the network, and in each layer's row."""
+    rows = [{**row, **measured.layers.get(row["name"], {})} for row in outcome.layers]
+    return replace(outcome, measures=measured.network, layers=rows)
 
 
 def _row(replica: Replica, place: Place, spectra: Spectra) -> dict[str, Any]:

@@ -110,6 +110,21 @@ def test_weights_are_what_the_record_counts(tmp_path):
     assert any(name.endswith(".left") for name in weights)
 
 
+def test_measures_are_taken_of_the_network_of_each_layer_and_of_the_last_cut(tmp_path):
+    spec = trial(measures={"end": ["spectra", "certify", "stable_rank", "macs"]})
+    _, plan = train(spec, tmp_path)
+    record = records.read_record(folder(tmp_path, plan))
+    assert record is not None
+    assert 0 < record["measures"]["macs"] < 64 * 64 * 2 + 64 * 10
+    changed = [value for name, value in record["measures"].items() if "certified_but_changed" in name]
+    assert changed
+    assert not any(changed)
+    layers = {row["name"]: row for row in record["layers"]}
+    weights = load_weights((folder(tmp_path, plan) / "weights.safetensors").read_bytes())
+    head = weights["head.weight"].double()
+    assert layers["head"]["stable_rank"] == pytest.approx(float((head**2).sum() / head.svd()[1][0] ** 2))
+
+
 def test_a_diverged_replicate_says_when_and_the_trial_goes_on(tmp_path):
     spec = trial(
         training={"epochs": 3, "batch_size": 50, "optimiser": {"kind": "sgd", "lr": 1e30}}, prune={"rule": "none"}
