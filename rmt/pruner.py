@@ -31,6 +31,8 @@ from rmt.spectrum import Spectrum
 from rmt.stack_spectra import count_unusable, is_finite, stack_spectra
 
 REFITS = ("censored", "first_fit")
+MOST_ZEROS = 0.75
+"""With a larger share of zeros no central order statistics are left: a refit would take spikes for the bulk."""
 
 
 class Pruner:
@@ -243,7 +245,12 @@ class Pruner:
                 raise
             case.notes.append(f"with the first fit's threshold, because {error}")
             return _frozen(first, case.spectrum)
-        return found if first is None else replace(found, bulk=first.bulk)
+        if first is None:
+            return found
+        if found.zeros > MOST_ZEROS * case.spectrum.smaller:
+            case.notes.append(f"with the first fit's threshold: {found.zeros} values are zero")
+            return _frozen(first, case.spectrum)
+        return replace(found, bulk=first.bulk)
 
     def _strengths(self, cases: list[Case], open_cases: list[Case], epoch: int) -> dict[str, float]:
         """Strength of every layer of one replicate, from the schedule or from the budget."""

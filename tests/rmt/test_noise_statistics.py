@@ -33,6 +33,7 @@ def planted(rows: int, cols: int, spikes: int, factor: float, draws: int) -> lis
     return fits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_white_noise_gives_its_variance_and_few_spikes(shape: tuple[int, int]) -> None:
     fits = white(*shape, 400)

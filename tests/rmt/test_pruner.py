@@ -207,6 +207,21 @@ def test_first_fit_keeps_the_threshold() -> None:
     assert last["first"][0].fit.zeros == 64 - last["first"][0].rank_before
 
 
+def test_cuts_after_the_bulk_is_gone_leave_the_spikes() -> None:
+    tool = pruner(options={"horizon": 2}, gate={"min_size": 60})
+    history = run(tool, [network(r) for r in range(3)])
+    for cuts in history:
+        assert [cut.rank for cut in cuts["first"]] == [1, 2, 3]
+    assert "with the first fit's threshold" in history[-1]["first"][0].reason
+
+
+def test_a_layer_of_zeros_is_skipped() -> None:
+    weights = {**network(), "first": torch.zeros(64, 100)}
+    cut = run(pruner(), [weights])[0]["first"][0]
+    assert (cut.status, cut.rank) == ("skipped", 0)
+    assert cut.reason == "all 64 values of a 64 × 100 matrix are 0"
+
+
 def test_memory_survives_json() -> None:
     memory = rmt.Memory()
     weights = network()
