@@ -1,6 +1,6 @@
 """BCa bootstrap intervals: offered, never the default.
 
-At a nominal 95 % and n = 10 they cover 88–89 % of means and 69–82 % of standard deviations where replicates are
+At a nominal 95 % and n = 10 they cover 87–89 % of means and 69–82 % of standard deviations where replicates are
 normal or mildly skewed (`benchmarks/calibration.py`):
 every such finding carries that warning.
 """

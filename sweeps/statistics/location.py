@@ -13,7 +13,7 @@ from sweeps.statistics.registry import STATISTICS, Level
 from sweeps.statistics.samples import Array, Estimates, as_sample, is_constant, t_quantile
 
 # Measured at a nominal 95 %, n = 5 to 30, under lognormal(1) (`benchmarks/calibration.py`).
-COVERAGE = "under strong skew a 95 % interval covers 83–89 %"
+COVERAGE = "under strong skew a 95 % interval covers 81–89 %"
 
 
 def mean_interval(values: Array, level: float) -> Estimates:
