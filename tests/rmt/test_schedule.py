@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmt.errors import InvalidOption
+from rmt.schedule import Schedule
+
+
+@given(every=st.integers(1, 30), epochs=st.integers(1, 100), aggressiveness=st.floats(0, 1))
+def test_strength_grows_to_the_aggressiveness(every: int, epochs: int, aggressiveness: float) -> None:
+    schedule = Schedule(every, epochs)
+    due = schedule.epochs_due
+    assert all(epoch % every == 0 and epoch < epochs for epoch in due)
+    strengths = [schedule.strength(epoch, aggressiveness) for epoch in due]
+    assert strengths == sorted(strengths)
+    if due:
+        assert strengths[-1] == aggressiveness
+        assert all(0 <= strength <= 1 for strength in strengths)
+    else:
+        assert schedule.strength(1, aggressiveness) == 0
+
+
+@given(epoch=st.integers(0, 500), horizon=st.integers(1, 1000))
+def test_horizon_is_the_published_schedule(epoch: int, horizon: int) -> None:
+    keep = 1 - Schedule(4, 501).strength(epoch, 1.0, horizon)
+    assert keep == pytest.approx(max(0.0, 1 - epoch / horizon), abs=1e-12)
+
+
+@pytest.mark.parametrize(("every", "epochs"), [(0, 5), (-1, 5), (1, 0)])
+def test_impossible_schedules_are_refused(every: int, epochs: int) -> None:
+    with pytest.raises(InvalidOption, match="must be at least 1"):
+        Schedule(every, epochs)
