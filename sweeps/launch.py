@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps import storage as storages
 from sweeps.errors import Problem, SpecError
+from sweeps.lease import lease
 from sweeps.planning import Plan, Progress, make_plan
 from sweeps.progress import SweepProgress
 from sweeps.spec import SweepSpec, load_spec
@@ -87,7 +88,8 @@ def run(
         on_plan: Called with the plan and what is recorded of it, before anything starts.
 
     Raises:
-        SpecError, DataNotFound, StorageError, TrackingError, ClusterUnreachable: Before anything starts.
+        SpecError, DataNotFound, StorageError, TrackingError, SweepIsDriven, ClusterUnreachable: Before anything is
+            trained.
     """
     from sweeps.tracking import check, start_projector
     from sweeps.tracking.store import resolve_uri
@@ -98,15 +100,17 @@ def run(
     made, progress = plan(sweep, storage=root)
     uri = resolve_uri(tracking_uri, sweep.tracking.uri)
     check(uri)
-    folder = _write_plan(root, made)
-    if on_plan is not None:
-        on_plan(made, progress)
-    projector = start_projector(root, sweep.name, uri)
-    try:
-        complete, trained = _train(made, progress, folder, address, show)
-        report = _report(root, sweep.name)
-    finally:
-        lag = projector.finish(PROJECTION_SECONDS)
+    folder = root / sweep.name
+    with lease(folder):
+        _write_plan(folder, made)
+        if on_plan is not None:
+            on_plan(made, progress)
+        projector = start_projector(root, sweep.name, uri)
+        try:
+            complete, trained = _train(made, progress, folder, address, show)
+            report = _report(root, sweep.name)
+        finally:
+            lag = projector.finish(PROJECTION_SECONDS)
     statuses = made.progress(folder).counts
     return Launch(made, root, trained, statuses, complete, lag, report, time.monotonic() - begun)
 
@@ -141,11 +145,9 @@ def _loaded(spec: Spec) -> SweepSpec:
     return spec if isinstance(spec, SweepSpec) else load_spec(spec)
 
 
-def _write_plan(root: Path, made: Plan) -> Path:
-    folder = root / made.spec.name
+def _write_plan(folder: Path, made: Plan) -> None:
     storages.write_json(folder / "plan.json", made.document())
     storages.write_atomically(folder / "spec.yaml", made.spec.to_yaml())
-    return folder
 
 
 def _train(

@@ -1,0 +1,67 @@
+import json
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from sweeps.lease import FILE, SweepIsDriven, lease
+
+
+def holder(**changes):
+    alive = {
+        "host": os.uname().nodename,
+        "process": os.getpid(),
+        "process_started": psutil.Process().create_time(),
+        "taken": time.time(),
+        "alive": time.time(),
+    }
+    return json.dumps(alive | changes)
+
+
+def test_the_lease_is_there_while_it_is_held_and_gone_after(tmp_path):
+    with lease(tmp_path):
+        assert json.loads((tmp_path / FILE).read_text())["process"] == os.getpid()
+    assert not (tmp_path / FILE).exists()
+
+
+def test_a_second_driver_is_refused_with_the_holders_identity(tmp_path):
+    with (
+        lease(tmp_path),
+        pytest.raises(SweepIsDriven, match=rf"process {os.getpid()} on .* since"),
+        lease(tmp_path),
+    ):
+        pass
+    with lease(tmp_path):
+        pass
+
+
+def test_the_lease_of_a_dead_process_has_ended(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / FILE).write_text(holder(process=dead.pid))
+    with lease(tmp_path):
+        assert json.loads((tmp_path / FILE).read_text())["process"] == os.getpid()
+
+
+def test_a_process_number_that_was_given_again_is_not_the_holder(tmp_path):
+    (tmp_path / FILE).write_text(holder(process_started=1.0))
+    with lease(tmp_path):
+        pass
+
+
+def test_another_hosts_lease_ends_without_signs_of_life(tmp_path):
+    (tmp_path / FILE).write_text(holder(host="elsewhere", alive=time.time() - 10))
+    with pytest.raises(SweepIsDriven, match="on elsewhere"), lease(tmp_path):
+        pass
+    (tmp_path / FILE).write_text(holder(host="elsewhere", alive=time.time() - 200))
+    with lease(tmp_path):
+        pass
+
+
+def test_a_torn_lease_is_none(tmp_path):
+    (tmp_path / FILE).write_text('{"host": "els')
+    with lease(tmp_path):
+        pass
