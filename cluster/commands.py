@@ -16,6 +16,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+# How soon a connection is found dead after a link was cut and joined again. By default a client of Ray asks every
+# five minutes and waits two: a task whose answer was lost with the link hangs that long (seen, and ray#44612).
+KEEPALIVE = {"RAY_grpc_client_keepalive_time_ms": "20000", "RAY_grpc_client_keepalive_timeout_ms": "20000"}
+
 Port = Annotated[int, Field(ge=1024, le=65535)]
 
 
@@ -73,6 +77,7 @@ class RayNode(Service):
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.token_file),
             "RAY_USAGE_STATS_ENABLED": "0",
+            **KEEPALIVE,
         }
         return given | ({"TMPDIR": str(self.folder)} if self.folder else {})
 

@@ -69,6 +69,7 @@ def test_ray_starts_with_token_authentication_by_file() -> None:
     assert head.environment()["RAY_AUTH_MODE"] == "token"
     assert head.environment()["RAY_AUTH_TOKEN_PATH"] == str(TOKEN)
     assert head.environment()["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert int(head.environment()["RAY_grpc_client_keepalive_time_ms"]) <= 30_000
 
 
 def test_a_worker_joins_its_head() -> None:

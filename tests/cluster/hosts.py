@@ -1,0 +1,212 @@
+"""Real hosts on one machine: network namespaces with addresses of their own, joined by a bridge in one more.
+
+Nothing of it touches the machine's own network. Names are resolved by each namespace's hosts file, secrets are
+mounted at /run/secrets, so that services start by the commands of docker-compose.yml, with its restart policy.
+Needs root; everything is removed at the end.
+"""
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cluster import containers, credentials, processes
+from cluster.probe import wait_for
+from cluster.processes import Owned
+
+POSTGRES = Path("/usr/lib/postgresql")
+SUBNET = "10.77.0"
+NAMES = {"ray-head": "ray-head", "postgres": "services", "mlflow": "services"}  # service to host
+MOUNT = """
+mount -t tmpfs tmpfs /run && mkdir /run/secrets && mount --bind "$SECRETS" /run/secrets && exec "$@"
+"""
+RESTART = """
+trap 'kill "$child" 2>/dev/null; exit' TERM
+while true; do "$@" & child=$!; wait "$child"; sleep 1; done
+"""
+
+
+def why_not() -> str | None:
+    """Why hosts can not be made here; None if they can."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    missing = [name for name in ("ip", "unshare", "setpriv") if shutil.which(name) is None]
+    if missing:
+        return f"not installed: {', '.join(missing)}"
+    return None if postgres_programs() else "PostgreSQL's server is not installed"
+
+
+def postgres_programs() -> Path | None:
+    """The folder with initdb and postgres, of the newest version."""
+    found = sorted(POSTGRES.glob("*/bin/initdb"))
+    return found[-1].parent if found else None
+
+
+@dataclass
+class Host:
+    """One namespace, with a folder of its own for everything that is short-lived."""
+
+    name: str
+    namespace: str
+    address: str
+    folder: Path
+    secrets: Path
+    services: dict[str, Owned] = field(default_factory=dict)
+
+    def inside(self, command: Sequence[str]) -> list[str]:
+        """A command line that runs in this host, its process id kept."""
+        mount = ["unshare", "--mount", "--propagation", "private", "sh", "-c", MOUNT, "sh"]
+        return ["ip", "netns", "exec", self.namespace, *mount, *command]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process in this host inherits, Ray's and MLflow's settings apart."""
+        inherited = {
+            name: each for name, each in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_", "RMT_"))
+        }
+        programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        own = {"SECRETS": str(self.secrets), "RAY_TMPDIR": str(self.folder), "TMPDIR": str(self.folder)}
+        return inherited | own | {"PATH": programs, processes.OWNER: str(self.folder)}
+
+    def run(
+        self, *command: str, variables: Mapping[str, str] | None = None, timeout: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command here to its end."""
+        return subprocess.run(
+            self.inside(command),
+            env=self.environment | dict(variables or {}),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(self, name: str, command: Sequence[str], *, restart: bool = True) -> None:
+        """Start a service here; it comes back when it ends, as `restart: unless-stopped` does."""
+        whole = self.inside(["sh", "-c", RESTART, "sh", *command] if restart else command)
+        environment = {name: each for name, each in self.environment.items() if name != processes.OWNER}
+        arguments = [f"{name}={each}" for name, each in environment.items()]
+        self.services[name] = processes.start(
+            name, ["env", "--ignore-environment", *arguments, f"{processes.OWNER}={self.folder}", *whole],
+            folder=self.folder, log=self.folder / f"{name}.log",
+        )  # fmt: skip
+
+    def serve(self, name: str, **changed: object) -> None:
+        """Start a service of the compose file by its command."""
+        service = containers.SERVICES[name].model_copy(update=changed)
+        python, *arguments = service.serve()
+        self.start(name, [python, *arguments])
+
+    def kill(self, name: str) -> int:
+        """Kill what runs a service, with everything it started, but not what restarts it; how many processes."""
+        loop = self.services[name].process
+        running = loop.children(recursive=True) if loop else []
+        for process in running:
+            process.kill()
+        return len(running)
+
+    def link(self, state: str) -> None:
+        """Cut (`down`) or join (`up`) this host's link."""
+        ip("netns", "exec", self.namespace, "ip", "link", "set", "eth0", state)
+
+    def end(self) -> None:
+        """End everything that runs here."""
+        processes.end(list(self.services.values()), self.folder)
+
+
+@contextmanager
+def network(names: Sequence[str], folder: Path) -> Iterator[dict[str, Host]]:
+    """Hosts of these names, each reaching the others by name; none is left afterwards.
+
+    Args:
+        names: The hosts, at most 200.
+        folder: A folder of few characters (sockets' paths are limited) that every user may enter.
+    """
+    prefix = f"rmt-{secrets.token_hex(2)}"
+    credentials.initialise(folder / "state")
+    with ExitStack() as stack:
+        switch = namespace(stack, f"{prefix}-switch")
+        ip("-n", switch, "link", "add", "bridge", "type", "bridge")
+        ip("-n", switch, "link", "set", "bridge", "up")
+        hosts = {name: Host(name, f"{prefix}-{name}", f"{SUBNET}.{10 + index}", folder / str(index),
+                            folder / "state" / "secrets") for index, name in enumerate(names)}  # fmt: skip
+        table = "127.0.0.1 localhost\n" + "".join(
+            f"{hosts[NAMES.get(name, name)].address} {name}\n"
+            for name in {*hosts, *NAMES}
+            if NAMES.get(name, name) in hosts
+        )
+        for index, host in enumerate(hosts.values()):
+            host.folder.mkdir(mode=0o755)
+            namespace(stack, host.namespace, hosts_file=table)
+            ip(
+                "-n",
+                switch,
+                "link",
+                "add",
+                f"port{index}",
+                "type",
+                "veth",
+                "peer",
+                "eth0",
+                "netns",
+                host.namespace,
+            )
+            ip("-n", switch, "link", "set", f"port{index}", "master", "bridge", "up")
+            ip("-n", host.namespace, "address", "add", f"{host.address}/24", "dev", "eth0")
+            for device in ("eth0", "lo"):
+                ip("-n", host.namespace, "link", "set", device, "up")
+            # To nowhere, but with it Ray finds the host's own address.
+            ip("-n", host.namespace, "route", "add", "default", "via", f"{SUBNET}.1")
+            stack.callback(host.end)
+        yield hosts
+
+
+def namespace(stack: ExitStack, name: str, hosts_file: str | None = None) -> str:
+    """A network namespace for the length of a `with`, with a hosts file of its own."""
+    ip("netns", "add", name)
+    stack.callback(ip, "netns", "delete", name)
+    if hosts_file is not None:
+        own = Path("/etc/netns") / name
+        own.mkdir(parents=True)
+        (own / "hosts").write_text(hosts_file)
+        # Nobody answers there, and says so at once: what the hosts file does not know is not known.
+        (own / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+        stack.callback(shutil.rmtree, own)
+    return name
+
+
+def start_postgres(host: Host) -> None:
+    """PostgreSQL as in the compose file: passwords only, listening on the host's address."""
+    programs = postgres_programs()
+    assert programs is not None
+    data, password = host.folder / "postgres", host.folder / "password"
+    data.mkdir()
+    shutil.copy(host.secrets / credentials.POSTGRES_PASSWORD, password)
+    for path in (data, password):
+        shutil.chown(path, "postgres", "postgres")
+    as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    options = ["--username=mlflow", "--auth-host=scram-sha-256", "--auth-local=scram-sha-256", "--data-checksums"]
+    made = host.run(*as_postgres, str(programs / "initdb"), f"--pgdata={data}", f"--pwfile={password}", *options)
+    assert made.returncode == 0, made.stderr
+    with (data / "pg_hba.conf").open("a") as rules:
+        rules.write("host all all all scram-sha-256\n")  # as the container image does
+    settings = ["-c", f"listen_addresses={host.address}", "-c", f"unix_socket_directories={data}"]
+    host.start("postgres", [*as_postgres, str(programs / "postgres"), "-D", str(data), *settings])
+    create = [str(programs / "createdb"), "--host=postgres", "--username=mlflow", "mlflow"]
+
+    def created() -> bool:
+        return host.run(*create, variables={"PGPASSFILE": "/run/secrets/pgpass"}).returncode == 0
+
+    wait_for(created, what="a database for MLflow", timeout=60)
+
+
+def ip(*arguments: str) -> None:
+    """The `ip` command; an error carries its words."""
+    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
