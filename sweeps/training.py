@@ -72,7 +72,7 @@ class StackTraining:
         device: `cpu` or `cuda`.
         threads: CPU threads; set whenever this training computes, since processes are shared.
         dtype: Of weights and activations.
-        together: Whether replicates are computed as one stack; None: if the architecture allows it.
+        together: Whether replicates are computed as one stack; None: if that is the faster way.
 
     Attributes:
         epoch: Epochs done.
@@ -104,7 +104,7 @@ class StackTraining:
         self._stepper = Stepper.of(spec.training)
         with torch.random.fork_rng(devices=[]):  # torch's layers draw when they are made; nothing of it is used
             self._module = models.build(spec.model, dataset.shape, dataset.classes)
-        self._together = models.stackable(self._module) if together is None else together
+        self._together = models.stacks_well(self._module, device) if together is None else together
         self._places = places_of(self._module)
         replicas = {number: self._draw(one) for number, one in enumerate(seeds)}
         self._parameters = sum(value.numel() for value in replicas[0].values.values())

@@ -49,6 +49,7 @@ class TrainingData:
         self._place = place
         self._seeds = seeds
         self._batch_size = spec.training.batch_size
+        self._augment = data.augment([step.model_dump() for step in spec.training.augmentation])
         if self._batch_size > len(self.train):
             raise SpecError(
                 [
@@ -78,5 +79,6 @@ class TrainingData:
         """
         generator = self._seeds.generator(f"order of epoch {epoch}", "data_order")
         order = torch.randperm(len(self.train), generator=generator).to(self.train.labels.device)
+        changes = self._seeds.generator(f"augmentation of epoch {epoch}", "data_order")
         for rows in order.split(self._batch_size):
-            yield Examples(self.train.inputs[rows], self.train.labels[rows])
+            yield Examples(self._augment(self.train.inputs[rows], changes), self.train.labels[rows])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from sweeps.optimisers import OPTIMISERS, SCHEDULES, Optimiser
 from sweeps.stack import Replica, Stack, Tensors
 from sweeps.stack_program import Gradient, Program
 from sweeps.trial_spec import Training
+
+Precision: TypeAlias = Literal["float32", "tf32", "bf16"]
 
 
 class Stepped(NamedTuple):
@@ -76,26 +79,29 @@ class Stepper:
             number: Of the step, from 1 over the whole training.
             with_norms: Whether the gradients' norms are wanted.
         """
-        found = program.step(stack.values, stack.buffers, inputs, labels, self.training.label_smoothing)
-        gradients: Iterable[Gradient] = map(partial(self._complete, stack), found.gradients)
-        gradient_norms = None
-        if with_norms or self.training.clip_norm is not None:
-            gradients = list(gradients)
-            gradient_norms = norms_of(gradients)
-            self._clip(gradients, gradient_norms)
-        for gradient in gradients:
-            self._update(stack, gradient, rate, number)
+        with in_precision(self.training.precision, inputs.device.type):
+            found = program.step(stack.values, stack.buffers, inputs, labels, self.training.label_smoothing)
+            gradients: Iterable[Gradient] = map(partial(self._complete, stack), found.gradients)
+            gradient_norms = None
+            if with_norms or self.training.clip_norm is not None:
+                gradients = list(gradients)
+                gradient_norms = norms_of(gradients)
+                self._clip(gradients, gradient_norms)
+            for gradient in gradients:
+                self._update(stack, gradient, rate, number)
         return Stepped(found.losses, found.hits, gradient_norms)
 
     def _complete(self, stack: Stack, gradient: Gradient) -> Gradient:
         """Add the penalty's gradient, and leave out what is masked or frozen."""
         name, places, values = gradient
-        penalise(values, stack.values[name][places], self.training.l1, self.training.l2)
+        value = stack.values[name][places]
+        values = values.to(value.dtype)  # autocast gives gradients in its own type
+        penalise(values, value, self.training.l1, self.training.l2)
         if (mask := stack.masks.get(name)) is not None:
             values.mul_(mask[places])
         for place in stack.frozen & set(range(len(stack.members))[places]):
             values[place - (places.start or 0)] = 0
-        return gradient
+        return Gradient(name, places, values)
 
     def _clip(self, gradients: Iterable[Gradient], gradient_norms: Tensor) -> None:
         """Scale each replicate's gradient to a norm of at most `clip_norm`."""
@@ -110,6 +116,18 @@ class Stepper:
         name, places, values = gradient
         slots = [stack.slots[slot][name][places] for slot in self.optimiser.slots]
         self.optimiser.update(stack.values[name][places], values, slots, rate=rate, step=number)
+
+
+@contextmanager
+def in_precision(precision: Precision, device: str) -> Iterator[None]:
+    """Compute products in single precision, in TF32 (on GPUs that have it), or in bfloat16 by autocast."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def penalise(gradient: Tensor, value: Tensor, l1: float, l2: float) -> None:

@@ -51,6 +51,13 @@ class Schedule(Choice):
     kind: str = "constant"
 
 
+class Augmentation(Choice):
+    """A random change of the training images, the same for all replicates of a stack."""
+
+    source: ClassVar[str] = "sweeps.data:AUGMENTATIONS"
+    kind: str = "flip"
+
+
 class Noise(Choice):
     """A noise estimator, and the Tracy–Widom level of the threshold."""
 
@@ -122,6 +129,8 @@ class Training(Closed):
     schedule: Schedule = Field(default_factory=lambda: Schedule.model_validate({}))
     l1: Annotated[float, Ge(0)] = 0.0
     l2: Annotated[float, Ge(0)] = 0.0
+    augmentation: list[Augmentation] = []
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
     clip_norm: Annotated[float, Gt(0)] | None = None
     label_smoothing: Annotated[float, Ge(0), Field(lt=1.0)] = 0.0
 

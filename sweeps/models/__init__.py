@@ -79,6 +79,19 @@ def stackable(module: nn.Module) -> bool:
     return not any(isinstance(part, nn.modules.batchnorm._NormBase) for part in module.modules())
 
 
+def stacks_well(module: nn.Module, device: str) -> bool:
+    """Whether a stack of this module is faster than its replicates one by one.
+
+    Stacked convolutions are grouped ones, which a CPU computes at half the speed (benchmarks/training.py: 5
+    replicates of `cnn` take 1.7 times as long as one by one, of `lenet5` 1.3 times); non-overlapping patches are
+    matrix products and do no harm.
+    """
+    overlaps = any(
+        isinstance(part, nn.modules.conv._ConvNd) and part.kernel_size != part.stride for part in module.modules()
+    )
+    return stackable(module) and not (overlaps and torch.device(device).type == "cpu")
+
+
 def draws(module: nn.Module) -> bool:
     """Whether the module draws random numbers while it trains: dropout, or whole layers left out."""
     return any(isinstance(part, _DRAWING) and part.p > 0 for part in module.modules())

@@ -58,7 +58,8 @@ def trial(name: str) -> TrialSpec:
 
 def training(name: str, numbers: list[int]) -> StackTraining:
     seeds = [Seeds(number) for number in numbers]
-    return StackTraining(trial(name), seeds, images(), threads=1, dtype=torch.float64)
+    together = models.stackable(models.build(model_of(name), SHAPE, CLASSES))
+    return StackTraining(trial(name), seeds, images(), threads=1, dtype=torch.float64, together=together)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -75,6 +76,7 @@ def test_it_fits_or_says_why_not(name: str) -> None:
         models.check(model_of(name), (1, 3, 3), CLASSES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_replicates_are_what_they_are_alone(name: str) -> None:
     runs = training(name, [0, 1]), training(name, [1]), training(name, [0, 1])

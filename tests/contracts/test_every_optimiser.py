@@ -13,12 +13,13 @@ from sweeps.optimisers import OPTIMISERS, Optimiser
 from tests.sweeps.small_trials import finish, training, trial
 
 Params = Iterable[Tensor]
-PEERS: dict[str, Callable[[Params], torch.optim.Optimizer]] = {
+Peer = Callable[[Params], torch.optim.Optimizer]
+PEERS: dict[str, Peer] = {
     "sgd": lambda params: torch.optim.SGD(params, lr=0.02, momentum=0.9),
     "adam": lambda params: torch.optim.Adam(params, lr=0.001),
     "adamw": lambda params: torch.optim.AdamW(params, lr=0.001, weight_decay=0.01),
 }
-VARIANTS: list[tuple[str, dict[str, Any], Callable[[Params], torch.optim.Optimizer]]] = [
+VARIANTS: list[tuple[str, dict[str, Any], Peer]] = [
     ("sgd", {"momentum": 0.0}, lambda params: torch.optim.SGD(params, lr=0.02)),
     ("sgd", {"nesterov": True}, lambda params: torch.optim.SGD(params, lr=0.02, momentum=0.9, nesterov=True)),
     (
@@ -27,7 +28,10 @@ VARIANTS: list[tuple[str, dict[str, Any], Callable[[Params], torch.optim.Optimiz
         lambda p: torch.optim.Adam(p, lr=0.001, betas=(0.5, 0.999), eps=1e-3),
     ),
 ]
-CASES = [(name, {}, PEERS.get(name)) for name in OPTIMISERS] + VARIANTS
+CASES: list[tuple[str, dict[str, Any], Peer | None]] = [
+    *((name, {}, PEERS.get(name)) for name in OPTIMISERS),
+    *VARIANTS,
+]
 
 
 def steps(optimiser: Optimiser, value: Tensor, gradients: Iterable[Tensor]) -> Tensor:
@@ -43,9 +47,7 @@ def random(*shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize(("name", "options", "peer"), CASES)
-def test_it_takes_the_steps_of_torch(
-    name: str, options: dict[str, Any], peer: Callable[[Params], torch.optim.Optimizer] | None
-) -> None:
+def test_it_takes_the_steps_of_torch(name: str, options: dict[str, Any], peer: Peer | None) -> None:
     assert peer is not None, f"say here what torch calls {name}"
     start, gradients = random(5, 4), random(20, 5, 4)
     parameter = start.clone().requires_grad_()

@@ -70,7 +70,7 @@ def test_weights_from_a_file_are_not_drawn_anew(tmp_path: Path) -> None:
     plain = model(kind="torchvision", model="squeezenet1_1")
     source = build(plain, (3, 32, 32), 10)
     for name, suffix in (("a.safetensors", save_file), ("a.pt", torch.save)):
-        suffix(source.state_dict(), tmp_path / name)  # type: ignore[operator]
+        suffix(source.state_dict(), tmp_path / name)
         loaded = build(
             model(kind="torchvision", model="squeezenet1_1", weights=str(tmp_path / name)), (3, 32, 32), 10
         )

@@ -6,11 +6,17 @@ import math
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from sweeps import models
+from sweeps.models import ARCHITECTURES
 from sweeps.optimisers import SCHEDULES
+from sweeps.stack import Replica, Stack
+from sweeps.stack_programs import program_for
+from sweeps.training_evaluation import evaluate
 from sweeps.training_step import Stepper, norms, penalise, penalties
-from sweeps.trial_spec import Training
-from tests.sweeps.small_trials import training, trial
+from sweeps.trial_spec import Model, Training
+from tests.sweeps.small_trials import finish, training, trial
 
 
 def test_the_penalty_is_the_papers() -> None:
@@ -64,3 +70,57 @@ def test_schedules_have_their_values() -> None:
     assert SCHEDULES["linear"].function(5.0, 10) == pytest.approx(0.5)
     stepper = Stepper.of(Training.model_validate({"optimiser": {"kind": "sgd", "lr": 0.4}, "schedule": "step"}))
     assert stepper.rate(2.5) == pytest.approx(0.4 * 0.96**2)
+
+
+def test_bfloat16_learns_and_keeps_weights_in_single_precision() -> None:
+    spec = trial(prune={"rule": "none"}, training={"epochs": 8, "batch_size": 32, "precision": "bf16"})
+    run = training(spec, [0, 1], torch.float32)
+    last = finish(run)[-1]
+    assert all(row is not None and row["validation_accuracy"] > 0.8 for row in last)
+    assert all(weight.dtype is torch.float32 for weight in run.outcome(0).weights.values())
+    assert finish(training(spec, [0, 1], torch.float32))[-1] == last
+    exact = trial(prune={"rule": "none"}, training={"epochs": 8, "batch_size": 32})
+    assert finish(training(exact, [0, 1], torch.float32))[-1] != last
+
+
+def test_augmentation_changes_what_is_trained_on_and_is_shared() -> None:
+    plain = trial()
+    spec = trial(training__augmentation=[{"kind": "crop", "padding": 1}, "flip"])
+    together, alone = finish(training(spec, [0, 1])), finish(training(spec, [1]))
+    for rows, solo in zip(together, alone, strict=True):
+        assert rows[1] == pytest.approx(solo[0], rel=1e-8)
+    assert finish(training(plain, [1])) != alone
+
+
+@pytest.mark.parametrize(
+    ("kind", "optimiser"), [("mlp", "sgd"), ("mlp", "adamw"), ("lenet5", "sgd"), ("vit", "sgd")]
+)
+def test_nothing_is_left_on_the_cpu(kind: str, optimiser: str) -> None:
+    """Under fake tensors a product of a GPU's tensor with a stray one of the CPU raises, without a GPU.
+
+    Autograd's own backward needs the device itself, so of mapped modules only the forward pass is run.
+    """
+    model = {"kind": kind, **ARCHITECTURES[kind].traits["small"]}
+    module = models.build(Model.model_validate(model), (1, 32, 32), 10)
+    stepper = Stepper.of(
+        Training.model_validate({"optimiser": optimiser, "l1": 1e-5, "l2": 1e-5, "clip_norm": 1.0})
+    )
+    replica = Replica({name: value.detach() for name, value in module.named_parameters()})
+    stepper.open_slots(replica)
+    stack = Stack.join([0, 1], [replica, replica])
+    program = program_for(module, stack)
+    with FakeTensorMode(allow_non_fake_inputs=False):
+
+        def there(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {name: torch.empty(value.shape, device="cuda") for name, value in tensors.items()}
+
+        stack.values, stack.slots = there(stack.values), {name: there(some) for name, some in stack.slots.items()}
+        inputs, labels = torch.empty(4, 1, 32, 32, device="cuda"), torch.zeros(4, dtype=torch.int64, device="cuda")
+        reading = program.read(stack.values, {}, inputs)
+        made = [reading.logits, *reading.active, *evaluate(stack, program, inputs, labels).correct]
+        if kind == "mlp":
+            found = stepper.step(stack, program, inputs, labels, rate=0.1, number=1)
+            made += [found.losses, found.hits, *stack.values.values()]
+        assert {tensor.device.type for tensor in made} == {"cuda"}
+        with pytest.raises(RuntimeError, match="cuda"):
+            program.read(stack.values, {}, torch.empty(4, 1, 32, 32))
