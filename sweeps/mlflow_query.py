@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-PAGE = 5_000
+PAGE = 2_000
 COUNTS = ("n", "n_diverged", "n_failed", "n_stopped")
 _FIRST = ("sweep", "trial_id", "replicate_id", "role", "twin", "status", "reason")
 _SEEDS = ("seeds.initialisation", "seeds.data_order", "seeds.split")

@@ -175,5 +175,5 @@ def _check_database(uri: str) -> None:
         words = without_password(str(error)).splitlines()[0]
         raise TrackingError(
             f"the database {without_password(uri)} can not be opened ({words}); "
-            "correct tracking.uri or MLFLOW_TRACKING_URI"
+            "correct tracking.uri or MLFLOW_TRACKING_URI; an address names its driver: postgresql+psycopg2://..."
         ) from None

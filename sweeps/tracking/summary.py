@@ -11,7 +11,7 @@ from typing import Any
 from sweeps.metrics import KNOWN
 
 WITH_INTERVAL = ("test_accuracy", "parameters_kept")
-COUNTED = ("finished", "stopped")
+FINISHED = "finished"
 
 
 def numbers(record: Mapping[str, Any]) -> dict[str, float]:
@@ -32,14 +32,14 @@ def summarise(records: Sequence[Mapping[str, Any]], objective: str) -> dict[str,
         objective: Metric that gets an interval beside test accuracy and parameters kept.
 
     Returns:
-        `n` (finished or stopped), `n_diverged`, `n_failed`, `n_stopped`; for each metric `METRIC.mean` and, from
+        `n` (those that finished), `n_diverged`, `n_failed`, `n_stopped`; for each metric `METRIC.mean` and, from
         two replicates on, `METRIC.sd`; for the objective, test accuracy and parameters kept also `.ci_low` and
         `.ci_high` (95 %, Student t); for the objective `.median`.
     """
     counts = Counter(record["status"] for record in records)
-    summary = {"n": float(sum(counts[status] for status in COUNTED))}
+    summary = {"n": float(counts[FINISHED])}
     summary |= {f"n_{status}": float(counts[status]) for status in ("diverged", "failed", "stopped")}
-    counted = [record for record in records if record["status"] in COUNTED]
+    counted = [record for record in records if record["status"] == FINISHED]
     rows = [numbers(record) for record in sorted(counted, key=lambda r: str(r["replicate_id"]))]
     for name in KNOWN:
         values = [row[name] for row in rows if name in row and not math.isnan(row[name])]

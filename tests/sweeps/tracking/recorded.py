@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,19 +76,23 @@ class Replicate:
 
     def train(self, until: int, *, since: int = 0) -> None:
         """Append the epochs after `since` up to `until` to the history."""
+        self.append(self.rows(until)[since:])
+
+    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows to the history as they are."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "history.jsonl").open("a", encoding="utf-8") as file:
-            for row in self.rows(until)[since:]:
+            for row in rows:
                 file.write(json.dumps(row) + "\n")
 
     def finish(self, status: str = "finished", *, epochs: int | None = None, **changes: Any) -> dict[str, Any]:
         """Write the record and its files; the whole history first when there is none."""
         epochs = epochs or self.sweep.epochs
+        broken = {"train_loss": None, "validation_loss": None} if status == "diverged" else {}
         if not (self.folder / "history.jsonl").exists():
-            self.train(epochs)
-        last = {k: v for k, v in self.rows(epochs)[-1].items() if k not in ("epoch", "time")}
-        if status == "diverged":
-            last |= {"train_loss": None, "validation_loss": None}
+            self.train(epochs - 1 if broken else epochs)
+            self.append([self.rows(epochs)[-1] | broken] if broken else [])
+        last = {k: v for k, v in (self.rows(epochs)[-1] | broken).items() if k not in ("epoch", "time")}
         test = {"test_accuracy": last["validation_accuracy"] - 0.01, "test_loss": 0.4, "parameters": 9000.0}
         layers = [_layer(f"layers.{i}", self.trial["role"]) for i in range(3)]
         record = {

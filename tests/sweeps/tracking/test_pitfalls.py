@@ -58,9 +58,7 @@ def test_retrained_epoch_with_another_timestamp_is_not_a_second_row(sweep: Sweep
 def test_first_durable_line_of_an_epoch_wins(sweep: SweepOnDisk, seen: Seen) -> None:
     replicate = sweep.replicates(0)[0]
     replicate.train(3)
-    with (replicate.folder / "history.jsonl").open("a") as file:
-        for row in replicate.rows(4)[1:]:
-            file.write(json.dumps(row | {"time": row["time"] + 5_000}) + "\n")
+    replicate.append(row | {"time": row["time"] + 5_000} for row in replicate.rows(4)[1:])
     live_projection(sweep).run_once()
     run = seen.replicate(sweep.name, replicate.replicate_id)
     losses = [row[1:3] for row in seen.rows(run) if row[0] == "train_loss"]

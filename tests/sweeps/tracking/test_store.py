@@ -77,7 +77,7 @@ def test_server_that_does_not_answer_is_said_within_seconds(tmp_path: Path) -> N
 
 def test_database_that_does_not_answer_is_said() -> None:
     with pytest.raises(TrackingError, match="can not be opened") as failure:
-        tracking.check(f"postgresql://me:geheim@127.0.0.1:{ui.free_port()}/runs")
+        tracking.check(f"postgresql+psycopg2://me:geheim@127.0.0.1:{ui.free_port()}/runs")
     assert "geheim" not in str(failure.value)
 
 
