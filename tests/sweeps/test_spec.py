@@ -92,7 +92,7 @@ def test_a_point_may_choose_another_kind_with_its_options():
 
 BAD = {
     "training.epocs=3": "trial.training.epocs: is not a field of trial.training; did you mean epochs? known here: "
-    "batch_size, ",
+    "augmentation, batch_size, ",
     "trail={}": "trail: is not a field here; did you mean trial?",
     "model.width=[3]": "trial.model.width: is not a field of trial.model; did you mean widths?",
     "model.kind=lenett": "trial.model.kind: unknown architecture 'lenett'; known: ",
