@@ -126,12 +126,11 @@ class TestTwoNodes:
 def test_a_service_that_fails_to_start_ends_the_others_and_shows_its_log(state_folder: Path) -> None:
     credentials.initialise(state_folder)
     credentials.secret_path(state_folder, credentials.MLFLOW_SESSION_KEY).chmod(0o644)
-    before = set(psutil.pids())
 
     with pytest.raises(StartFailed, match=r"mlflow ended .*; end of its log:\n.*mode 0644"):
         cluster.up(nodes=1, state_folder=state_folder)
     assert state.load(state_folder) is None
-    assert [pid for pid in set(psutil.pids()) - before if marked(pid)] == []
+    assert [process for process in psutil.process_iter() if uses(process, state_folder)] == []
 
 
 def test_what_is_not_up_can_not_be_ended(state_folder: Path) -> None:
@@ -163,8 +162,9 @@ def test_numbers_that_make_no_sense_are_refused(state_folder: Path, options: dic
     assert not state_folder.exists()
 
 
-def marked(pid: int) -> bool:
+def uses(process: psutil.Process, folder: Path) -> bool:
+    """Whether a process was started with something of this folder: its token, its settings, its store."""
     try:
-        return processes.OWNER in psutil.Process(pid).environ()
+        return str(folder) in f"{process.cmdline()} {process.environ()}"
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
