@@ -26,6 +26,8 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     CSV = "csv"
+    LATEX = "latex"
+    MARKDOWN = "markdown"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -118,19 +120,22 @@ def compare(
     baseline: Annotated[str, typer.Option(help="The value the others are compared with.")] = "none",
     metric: Annotated[str, typer.Option(help="What is compared.")] = "test_accuracy",
     within: Annotated[str | None, typer.Option(help="Comma-separated paths that make the groups.")] = None,
-    format_: Annotated[Format, typer.Option("--format", help="table, json or csv.")] = Format.TABLE,
+    format_: Annotated[
+        Format, typer.Option("--format", help="table, json, csv, latex or markdown.")
+    ] = Format.TABLE,
     storage: Storage = None,
 ) -> None:
     """Compare arms over replicates: means, paired differences, variances, and a sentence each."""
     import sweeps
     from sweeps.cli import show
+    from sweeps.statistics import render
 
     paths = tuple(part.strip() for part in within.split(",")) if within else None
     table = sweeps.compare(name, factor=factor, baseline=baseline, metric=metric, within=paths, storage=storage)
     if format_ is Format.TABLE:
         show.comparison(table)
     else:
-        _print(table, as_json=format_ is Format.JSON, csv=format_ is Format.CSV, parquet=None)
+        typer.echo(render(table, format_.value))
 
 
 def list_(storage: Storage = None, as_json: AsJson = False) -> None:

@@ -157,6 +157,9 @@ def _number(value: float | None) -> str:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, Mapping) and "kind" in value:
+        options = ", ".join(f"{name}={_short(option)}" for name, option in value.items() if name != "kind")
+        return escape(f"{value['kind']}({options})" if options else str(value["kind"]))
     return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
