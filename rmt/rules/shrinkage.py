@@ -8,8 +8,8 @@ another norm of the error, asymptotically. With y = s/(σ̂√n), they keep what
 is the squared strength that the spike had before the noise. `strength` a moves kept values the share a of the way
 to their shrunk value and removes the share a, smallest first, of the values that the shrinker removes.
 
-Source: Gavish and Donoho 2017, "Optimal shrinkage of singular values"; the operator-norm form is the corrected one,
-which is x itself only at γ = 1. The tests minimise the three norms directly.
+Source: Gavish and Donoho 2017, "Optimal shrinkage of singular values"; the operator-norm form is the
+corrected one, which is x itself only at γ = 1. The tests minimise the three norms directly.
 """
 
 from __future__ import annotations
