@@ -25,7 +25,7 @@ fi
 configuration=()
 [ -z "${PIP_CONFIG_FILE:-}" ] || configuration=(--volume "$PIP_CONFIG_FILE:/etc/pip.conf:ro")
 began=$SECONDS
-buildah build --build-arg BASE=localhost/rmt-base "${configuration[@]}" "$@" \
+buildah build --layers --build-arg BASE=localhost/rmt-base "${configuration[@]}" "$@" \
   --file "$here/cluster/Dockerfile" --tag "$image" "$here"
 echo "built $image in $((SECONDS - began)) s"
 
