@@ -52,8 +52,15 @@ class Launch:
     wall_seconds: float
 
 
-def plan(spec: Spec, *, storage: str | os.PathLike[str] | None = None) -> tuple[Plan, Progress]:
+def plan(
+    spec: Spec, *, storage: str | os.PathLike[str] | None = None, download: bool = False
+) -> tuple[Plan, Progress]:
     """The plan of a sweep, and what the storage already holds of it. Starts nothing, needs no Ray.
+
+    Args:
+        spec: A checked sweep, its YAML file, or its document.
+        storage: Instead of `RMT_STORAGE` and the spec's `storage`.
+        download: Fetch a data set that is nowhere on this machine; trials themselves never do.
 
     Raises:
         SpecError: The spec is not valid.
@@ -62,7 +69,7 @@ def plan(spec: Spec, *, storage: str | os.PathLike[str] | None = None) -> tuple[
     from sweeps.data import load
 
     sweep = _loaded(spec)
-    made = make_plan(sweep, lambda data: load(data).fingerprint)
+    made = make_plan(sweep, lambda data: load(data, download=download).fingerprint)
     if problems := list(dict.fromkeys(_misfits(made))):
         raise SpecError(problems)
     return made, made.progress(storages.resolve(storage, sweep.storage) / sweep.name)
@@ -97,7 +104,7 @@ def run(
     begun = time.monotonic()
     sweep = _loaded(spec)
     root = storages.open_for_writing(storages.resolve(storage, sweep.storage))
-    made, progress = plan(sweep, storage=root)
+    made, progress = plan(sweep, storage=root, download=True)
     uri = resolve_uri(tracking_uri, sweep.tracking.uri)
     check(uri)
     folder = root / sweep.name

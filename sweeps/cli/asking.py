@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -135,7 +135,7 @@ def compare(
     if format_ is Format.TABLE:
         show.comparison(table)
     else:
-        typer.echo(render(table, format_.value))
+        typer.echo(render(table, cast("Any", format_.value)))
 
 
 def list_(storage: Storage = None, as_json: AsJson = False) -> None:
