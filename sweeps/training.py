@@ -30,9 +30,18 @@ from sweeps.stack_programs import program_for
 from sweeps.status import Status
 from sweeps.training_data import Examples, TrainingData
 from sweeps.training_evaluation import Evaluation, evaluate
+from sweeps.training_memory import require_memory, stack_bytes
 from sweeps.training_outcome import Outcome, conclude, with_measures, without_test
 from sweeps.training_pruning import Spectra, cut, measure, pruner_of
-from sweeps.training_state import State, pack_spectra, pack_stack, unpack_spectra, unpack_stack
+from sweeps.training_state import (
+    State,
+    pack_cut,
+    pack_spectra,
+    pack_stack,
+    unpack_cut,
+    unpack_spectra,
+    unpack_stack,
+)
 from sweeps.training_step import Stepper, norms, penalties
 from sweeps.trial_spec import TrialSpec
 
@@ -78,7 +87,8 @@ class StackTraining:
         epoch: Epochs done.
 
     Raises:
-        SpecError: Split or batch do not fit the data set, or the seeds are not of one stack.
+        SpecError: Split or batch do not fit the data set, or the stack does not fit into memory.
+        ValueError: The seeds are not of one stack.
         ArchitectureMismatch: The architecture does not fit the data set.
     """
 
@@ -100,6 +110,8 @@ class StackTraining:
         self.epoch = 0
         self._threads = threads
         self._use_threads()
+        needed = stack_bytes(spec, dataset.shape, dataset.classes, len(seeds), dtype=dtype)
+        require_memory(needed, device, len(seeds))
         self._data = TrainingData(spec, seeds[0], dataset, torch.device(device), dtype)
         self._stepper = Stepper.of(spec.training)
         with torch.random.fork_rng(devices=[]):  # torch's layers draw when they are made; nothing of it is used
@@ -119,6 +131,7 @@ class StackTraining:
             measure(replica, self._places, spec, 0, self._spectra[number])
 
     def _use_threads(self) -> None:
+        """The one place where threads are set: whoever computed in this process before may have set others."""
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
 
@@ -315,6 +328,9 @@ class StackTraining:
             packed.document[name] = [one.document for one in some]
             for one in some:
                 packed.tensors.update(one.tensors)
+        packed.document["cuts"] = sorted(self._last_cut)
+        for r, cut_weights in self._last_cut.items():
+            packed.tensors.update(pack_cut(cut_weights, f"cut{r}"))
         packed.document["memories"] = [memory.to_dict() for memory in self._memories]
         packed.document["ended"] = {str(r): [status.value, reason] for r, (status, reason) in self._ended.items()}
         return packed
@@ -336,6 +352,7 @@ class StackTraining:
             unpack_spectra(state, f"spectra{r}", about) for r, about in enumerate(document["spectra"])
         ]
         device = self._data.train.labels.device
+        self._last_cut = {r: unpack_cut(state, f"cut{r}", device) for r in document["cuts"]}
         self._stacks = [
             unpack_stack(state, f"stack{i}", about, device) for i, about in enumerate(document["stacks"])
         ]

@@ -76,6 +76,24 @@ def unpack_spectra(state: State, prefix: str, about: Mapping[str, Any]) -> Spect
     return Spectra(values, [dict(row) for row in about["fits"]])
 
 
+def pack_cut(weights: tuple[Mapping[str, Tensor], Mapping[str, Tensor]], prefix: str) -> Tensors:
+    """A replicate's tensors before and after its last cut."""
+    return {
+        f"{prefix}/{when}/{name}": _keep(tensor)
+        for when, some in zip(("before", "after"), weights, strict=True)
+        for name, tensor in some.items()
+    }
+
+
+def unpack_cut(state: State, prefix: str, device: torch.device) -> tuple[Tensors, Tensors]:
+    """Inverse of `pack_cut`, on `device`."""
+    before, after = (
+        {name: tensor.to(device, copy=True) for name, tensor in _under(state.tensors, f"{prefix}/{when}/")}
+        for when in ("before", "after")
+    )
+    return before, after
+
+
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:
     for name, tensor in tensors.items():
         if name.startswith(prefix):

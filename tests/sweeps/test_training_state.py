@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
+from sweeps.measuring import compares_cuts, known
 from sweeps.training import StackTraining, State
 from tests.sweeps.small_trials import finish, training, trial, without_times
 
@@ -75,6 +76,18 @@ def test_a_pruned_sibling_starts_from_its_twin() -> None:
     fork.load_state(through_files(twin.state()))
     assert finish(fork) == rows[2:]
     assert_same_end(scratch, fork)
+
+
+def test_measures_of_the_last_cut_survive() -> None:
+    names = sorted(name for name in known() if name != "spectra" and compares_cuts([name]))
+    spec = trial(measures={"end": names[:2]})
+    whole, fresh = (training(spec, [0], torch.float32) for _ in range(2))
+    finish(whole)
+    fresh.load_state(through_files(whole.state()))
+    first, second = whole.outcome(0), fresh.outcome(0)
+    assert first.measures == second.measures
+    assert first.layers == second.layers
+    assert first.measures
 
 
 def test_a_state_of_other_replicates_is_refused() -> None:
