@@ -20,7 +20,7 @@ from sweeps.tracking.tree import require_owner
 log = logging.getLogger("sweeps.tracking")
 LOCK = ".projector.lock"
 PASS_SECONDS = (2.0, 8.0)
-PASS_SHARE = 10.0
+PASSES_PER_CPU = 50.0  # a pass is followed by a pause of so many times its CPU time: 2 % of one core
 BACKOFF_SECONDS = (1.0, 30.0)
 LINGER_SECONDS = 120.0
 LOCK_SECONDS = 10.0
@@ -101,9 +101,9 @@ def _follow(projection: Projection, wait: Callable[[float], bool]) -> None:
     """Pass after pass until the sweep ends; the store's failures only make the pauses longer."""
     failures, ended = 0, False
     while not ended:
-        begun = time.monotonic()
+        begun = time.process_time()
         lag = projection.run_once(until=lambda: wait(0.0))
-        took = time.monotonic() - begun
+        took = time.process_time() - begun
         lags.write(projection.folder, lag)
         failures = failures + 1 if lag.reason else 0
         if lag.reason:
@@ -117,7 +117,7 @@ def _pause(took: float, failures: int) -> float:
         shortest, longest = BACKOFF_SECONDS
         return min(longest, shortest * 2.0 ** min(failures - 1, 10))
     shortest, longest = PASS_SECONDS
-    return min(longest, max(shortest, PASS_SHARE * took))
+    return min(longest, max(shortest, PASSES_PER_CPU * took))
 
 
 def _finish(projection: Projection, linger: float, *, interrupted: bool) -> Lag:

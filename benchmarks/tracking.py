@@ -1,0 +1,255 @@
+"""What tracking costs: python -m benchmarks.tracking [--quick]
+
+Figures, on this machine: projection of replicates against Ray's `MLflowLoggerCallback`, on SQLite and
+on PostgreSQL behind a server; CPU time of the projector beside training in real time; the longest wait of a trial
+while the server is down; and answers from MLflow at 10,000 and 100,000 replicates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from sweeps import mlflow_query, tracking, ui
+from sweeps.records import Recorder
+from sweeps.table import replicates_of
+from sweeps.tracking.store import prepare, store_uri
+from tests.sweeps.tracking.recorded import Replicate, SweepOnDisk
+from tests.sweeps.tracking.test_postgres import postgres
+
+EPOCHS, METRICS, REPLICATES = 30, 15, 50
+EXTRA = {f"extra_{i}": 0.1 * i for i in range(METRICS - 11)}
+
+
+def timed(what: Callable[[], object]) -> tuple[float, float]:
+    """Wall and CPU seconds of a call in this process."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    what()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def say(name: str, value: str) -> None:
+    print(f"{name:<72} {value}", flush=True)
+
+
+def finished(storage: Path, name: str = "benchmark") -> SweepOnDisk:
+    """50 replicates of 30 epochs and 15 metrics."""
+    sweep = SweepOnDisk(
+        storage, name, epochs=EPOCHS, seeds=REPLICATES // 2, points={"training.optimiser.lr": [0.1]}
+    )
+    for replicate in sweep.replicates():
+        replicate.append(row | EXTRA for row in replicate.rows(EPOCHS))
+        replicate.finish()
+    return sweep
+
+
+def ray_callback(uri: str, sweep: SweepOnDisk) -> None:
+    """The same replicates through Ray's callback, as a sweep on Tune would have logged them."""
+    from ray.air.integrations.mlflow import MLflowLoggerCallback
+    from ray.tune.experiment import Trial
+
+    callback = MLflowLoggerCallback(tracking_uri=uri, experiment_name="ray", save_artifact=False)
+    callback.setup()
+    for replicate in sweep.replicates():
+        trial = Trial("benchmark", config={"lr": 0.1}, stub=True)
+        callback.log_trial_start(trial)
+        for row in replicate.rows(EPOCHS):
+            result = {k: v for k, v in (row | EXTRA).items() if k not in ("epoch", "time")}
+            callback.log_trial_result(row["epoch"], trial, result | {"training_iteration": row["epoch"]})
+        callback.log_trial_end(trial)
+
+
+def projection(folder: Path, template: Path, *, with_postgres: bool) -> None:
+    work = REPLICATES * EPOCHS
+    storage = fresh(folder / "sqlite", template)
+    sweep = finished(storage)
+    wall, cpu = timed(lambda: tracking.project(storage, sweep.name))
+    say("projection, SQLite: replicate-epochs a second (wall; CPU)", f"{work / wall:.0f}; {work / cpu:.0f}")
+    other = fresh(folder / "ray", template)
+    ray_wall, ray_cpu = timed(lambda: ray_callback(store_uri(other), sweep))
+    say(
+        "Ray's MLflowLoggerCallback on the same, SQLite (wall; CPU)",
+        f"{work / ray_wall:.0f}; {work / ray_cpu:.0f}",
+    )
+    say("projection is faster than the callback by (wall; CPU)", f"{ray_wall / wall:.1f}x; {ray_cpu / cpu:.1f}x")
+    if with_postgres:
+        extra = ["--artifacts-destination", str(folder / "artifacts")]
+        with postgres() as database, ui.server(database, extra=extra) as address:
+            wall, _ = timed(lambda: tracking.project(storage, sweep.name, address))
+            say("projection, PostgreSQL behind `mlflow server` (wall)", f"{work / wall:.0f}")
+
+
+def beside_training(folder: Path, template: Path, seconds: float) -> None:
+    """Two stacks of ten replicates train in real time, 10 core-seconds a replicate, on two cores."""
+    storage = fresh(folder / "live", template)
+    sweep = SweepOnDisk(storage, epochs=EPOCHS, seeds=10, points={"training.optimiser.lr": [0.1]})
+    projector = tracking.start_projector(storage, sweep.name)
+    process = psutil.Process(projector.process.pid)
+    time.sleep(15)
+    started = cpu_of(process)
+    for epoch in range(1, EPOCHS + 1):
+        for replicate in sweep.replicates():
+            replicate.append([replicate.rows(epoch)[-1] | EXTRA])
+        time.sleep(seconds / EPOCHS)
+    for replicate in sweep.replicates():
+        replicate.finish()
+    projector.process.stdin.close()  # type: ignore[union-attr]
+    spent = started
+    while projector.process.poll() is None:
+        spent = max(spent, cpu_of(process) if process.is_running() else spent)
+        time.sleep(0.02)
+    training = 2 * seconds
+    say("CPU of the projector's start, once a sweep", f"{started:.1f} s")
+    say(f"CPU of projecting beside {training:.0f} core-seconds of training", f"{(spent - started) / training:.2%}")
+
+
+def cpu_of(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)
+
+
+def wait_of_a_trial(folder: Path) -> None:
+    """A trial only writes files, whatever the server does; its longest write while the server is down."""
+    sweep = SweepOnDisk(folder / "down", seeds=20, epochs=EPOCHS, points={"training.optimiser.lr": [0.1]})
+    projector = tracking.start_projector(sweep.storage, sweep.name, f"http://127.0.0.1:{ui.free_port()}")
+    waits = [wait for replicate in sweep.replicates() for wait in recorded(replicate)]
+    projector.process.terminate()
+    projector.finish(10)
+    say(f"longest wait of a trial on recording, server down, {len(waits)} epochs", f"{max(waits) * 1e3:.1f} ms")
+    say("median wait", f"{statistics.median(waits) * 1e3:.2f} ms")
+
+
+def recorded(replicate: Replicate) -> list[float]:
+    recorder = Recorder(replicate.folder)
+    waits = []
+    for row in replicate.rows(EPOCHS):
+        begun = time.perf_counter()
+        recorder.append(row)
+        waits.append(time.perf_counter() - begun)
+        time.sleep(0.002)
+    return waits
+
+
+def fresh(folder: Path, template: Path) -> Path:
+    folder.mkdir()
+    shutil.copy(template, folder / "mlflow.db")
+    return folder
+
+
+TABLES = ("runs", "tags", "params", "latest_metrics")
+
+
+def copied(path: Path, trials: int, replicates: int) -> None:
+    """Fill a store with copies of the two trials and their replicates that are in it."""
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA synchronous=OFF")
+    columns = {
+        table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] != "run_uuid"]
+        for table in TABLES
+    }
+    levels = {
+        level: [
+            row[0]
+            for row in connection.execute("SELECT run_uuid FROM tags WHERE key = 'level' AND value = ?", [level])
+        ]
+        for level in ("trial", "replicate")
+    }
+    connection.execute("CREATE TEMP TABLE copies (source TEXT, copy TEXT)")
+    pairs = [(levels["trial"][i % 2], f"a{i:031x}") for i in range(trials - 2)]
+    wanted = trials * replicates - len(levels["replicate"])
+    pairs += [(levels["replicate"][i % len(levels["replicate"])], f"b{i:031x}") for i in range(wanted)]
+    connection.executemany("INSERT INTO copies VALUES (?, ?)", pairs)
+    for table in TABLES:
+        names = ", ".join(columns[table])
+        connection.execute(
+            f"INSERT INTO {table} (run_uuid, {names}) SELECT copy, {names} FROM {table} "  # noqa: S608
+            "JOIN copies ON run_uuid = source"
+        )
+    connection.execute(
+        "UPDATE latest_metrics SET value = value + abs(random() % 1000) * 1e-5 WHERE run_uuid LIKE 'a%'"
+    )
+    connection.execute("UPDATE tags SET value = run_uuid WHERE key = 'identity' AND run_uuid LIKE 'a%'")
+    connection.commit()
+    connection.close()
+
+
+def answers(folder: Path, template: Path, size: int) -> None:
+    storage = fresh(folder / f"answers-{size}", template)
+    sweep = SweepOnDisk(storage, seeds=size, epochs=2, points={"training.optimiser.lr": [0.1]})
+    sweep.finish()
+    tracking.project(storage, sweep.name)
+    copied(storage / "mlflow.db", 1000, size)
+    uri = store_uri(storage)
+    times = [timed(lambda: mlflow_query.best(sweep.name, uri, k=10)) for _ in range(6)][1:]
+    wall, cpu = (statistics.median(clock) for clock in zip(*times, strict=True))
+    say(f"best of 1,000 trials x {size} from MLflow, median of 5 (wall; CPU)", f"{wall:.3f} s; {cpu:.3f} s")
+    if size == 10:
+        wall, cpu = timed(lambda: mlflow_query.replicates(sweep.name, uri))
+        say("replicates of 10,000 rows from MLflow to a DataFrame (wall; CPU)", f"{wall:.1f} s; {cpu:.1f} s")
+        wall, cpu = timed(lambda: searched(uri, sweep.name))
+        say("`mlflow.search_runs` on the same store (wall; CPU)", f"{wall:.1f} s; {cpu:.1f} s")
+
+
+def searched(uri: str, name: str) -> None:
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    mlflow.search_runs(experiment_names=[name], filter_string="tags.level = 'replicate'", max_results=50_000)
+
+
+def from_records(folder: Path) -> None:
+    sweep = SweepOnDisk(folder / "records", seeds=5_000, epochs=2, points={"training.optimiser.lr": [0.1]})
+    sweep.finish()
+    first, _ = timed(lambda: replicates_of(sweep.folder))
+    again, _ = timed(lambda: replicates_of(sweep.folder))
+    say("replicates of 10,000 records to a DataFrame, first time; again", f"{first:.1f} s; {again:.1f} s")
+
+
+def import_mlflow() -> None:
+    """Before anything is timed."""
+    import mlflow
+    import ray.air.integrations.mlflow
+
+    del mlflow, ray
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--quick", action="store_true", help="without PostgreSQL, real time and 100,000 replicates"
+    )
+    quick = parser.parse_args().quick
+    folder = Path(tempfile.mkdtemp(prefix="tracking"))
+    try:
+        template = folder / "template.db"
+        prepare(f"sqlite:///{template}")
+        made = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]).search_experiments()"
+        subprocess.run([sys.executable, "-c", made, f"sqlite:///{template}"], check=True, capture_output=True)
+        import_mlflow()
+        projection(folder, template, with_postgres=not quick)
+        wait_of_a_trial(folder)
+        for size in [10] if quick else [10, 100]:
+            answers(folder, template, size)
+        from_records(folder)
+        if not quick:
+            beside_training(folder, template, 100.0)
+    finally:
+        shutil.rmtree(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
