@@ -1,6 +1,7 @@
 """Stacked training against what people write: ratios, measured side by side in one run.
 
     python benchmarks/training.py                  # the perceptrons; about three minutes on two cores
+    python benchmarks/training.py --widths --convolutions lenet5 cnn --forks
 
 Arms take turns, a few hundred milliseconds each, and each arm's figure is its fastest turn: what the machine does
 beside them hits all arms alike. On a busy machine, `--clock processor --threads 1` counts processor time instead.
@@ -121,11 +122,17 @@ def with_loader(model: dict[str, Any], data: Dataset, clock: Clock) -> Callable[
 
 
 def stacked(
-    model: dict[str, Any], data: Dataset, replicates: int, threads: int, clock: Clock
+    model: dict[str, Any],
+    data: Dataset,
+    replicates: int,
+    threads: int,
+    clock: Clock,
+    *,
+    together: bool | None = None,
 ) -> Callable[[], float]:
     """An epoch of a stack; seconds a step of all replicates."""
     seeds = [Seeds(number) for number in range(replicates)]
-    training = StackTraining(spec_of(model), seeds, data, threads=threads)
+    training = StackTraining(spec_of(model), seeds, data, threads=threads, together=together)
 
     def run() -> float:
         began = clock()
@@ -194,19 +201,65 @@ def perceptron(width: int, rounds: int, threads: int, clock: Clock, *, loader: b
     report(f"{what}: wall time over its matrix products", seconds["stack"] / seconds["products"], bound)
 
 
+def convolutional(kind: str, rounds: int, threads: int, clock: Clock) -> None:
+    model, data, replicates = {"kind": kind}, images(), 5
+    arms = {
+        "in memory": in_memory(model, data, clock),
+        "stack": stacked(model, data, replicates, threads, clock, together=True),
+        "one by one": stacked(model, data, replicates, threads, clock, together=False),
+    }
+    seconds = fastest(arms, rounds)
+    module = models.build(Model.model_validate(model), data.shape, data.classes)
+    chosen = "stack" if models.stacks_well(module, "cpu") else "one by one"
+    print(f"| | {', '.join(f'{name} {1e3 * s:.2f} ms' for name, s in seconds.items())} | |")
+    for arm in ("stack", "one by one"):
+        ratio = replicates * seconds["in memory"] / seconds[arm]
+        what = f"{replicates} replicates of {kind}, {arm}: against in-memory script"
+        report(what, ratio, "≥ 1 (chosen)" if arm == chosen else "-")
+
+
+def forks(threads: int, clock: Clock, *, epochs: int = 30, prunings: int = 12) -> None:
+    """One training, and prunings of its end that each train for a thirtieth more."""
+    data, seeds = images(), [Seeds(number) for number in range(5)]
+    plain = spec_of({"kind": "mlp", "widths": [256, 256]}).document()
+    plain["training"]["epochs"] = epochs
+    began = clock()
+    twin = StackTraining(TrialSpec.model_validate(plain), seeds, data, threads=threads)
+    while twin.epoch < epochs:
+        twin.run_epoch()
+    state, trained = twin.state(), clock() - began
+    plain["training"]["epochs"] = epochs + epochs // 30
+    for number in range(prunings):
+        plain["prune"] = {"rule": "mp_threshold", "aggressiveness": (number + 1) / prunings, "every": epochs}
+        sibling = StackTraining(TrialSpec.model_validate(plain), seeds, data, threads=threads)
+        sibling.load_state(state)
+        sibling.run_epoch()
+    report(
+        f"a training with {prunings} prunings of its end: against the training",
+        (clock() - began) / trained,
+        "≤ 1.6",
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--widths", type=int, nargs="*", default=[64, 256, 1000])
+    parser.add_argument("--convolutions", nargs="*", default=[], help="such as lenet5 cnn")
+    parser.add_argument("--forks", action="store_true")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(f"torch {torch.__version__}, {arguments.threads} threads\n\n| what | ratio | must be |\n|---|---|---|")
+    clock = CLOCKS[arguments.clock]
     for width in arguments.widths:
         wanted = {64: "≥ 2", 256: "≥ 2.5", 1000: "≥ 1.3"}.get(width, "-")
-        clock = CLOCKS[arguments.clock]
         perceptron(width, arguments.rounds, arguments.threads, clock, loader=width == 256, wanted=wanted)
+    for kind in arguments.convolutions:
+        convolutional(kind, arguments.rounds, arguments.threads, clock)
+    if arguments.forks:
+        forks(arguments.threads, clock)
 
 
 if __name__ == "__main__":
