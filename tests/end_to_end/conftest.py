@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from sweeps import document
+from sweeps.cli import app
 
 REPOSITORY = Path(__file__).parents[2]
 # Four pruned trials and three twins on few digits; one learning rate of the three can only diverge.
@@ -56,9 +58,9 @@ class Launched:
         return self.storage / self.name
 
     def ask(self, *arguments: str) -> str:
-        """Output of a command on this storage; the command must succeed."""
-        done = command(*arguments, "--storage", self.storage)
-        assert done.returncode == 0, done.stderr
+        """Output of a command on this storage, in this process; the command must succeed."""
+        done = CliRunner().invoke(app, [*arguments, "--storage", str(self.storage)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
         return done.stdout
 
 
