@@ -40,7 +40,6 @@ class ReplicateRun:
     recorded: source.Signature | None = None
     tail: source.Tail = field(init=False)
     _seen: source.Signature | None = None
-    _names: set[str] = field(default_factory=set)
     _state: str = ""
     _unsent: dict[str, str] = field(default_factory=dict)
     _logged: dict[str, Mapping[int, float]] = field(default_factory=dict)
@@ -168,7 +167,7 @@ class ReplicateRun:
         if self.run is not None and self._state in ENDED:
             tree.client.set_state(self.run, "RUNNING")
             tree.client.log(self.run, tags={"status": "running"})
-            self._state = "RUNNING"
+            self._state, self._sent = "RUNNING", None
 
     def _parameters(
         self, planned: Mapping[str, Any], record: source.Row | None
@@ -197,19 +196,18 @@ class ReplicateRun:
         self.tail.take(rows[-1]["epoch"] if rows else self.tail.epoch)
         if record:
             self._upload(tree, record)
-            self._state = "FAILED" if record["status"] == "failed" else "FINISHED"
-            tree.client.set_state(self.run, self._state, record["ended"])
+            state = "FAILED" if record["status"] == "failed" else "FINISHED"
+            tree.client.set_state(self.run, state, record["ended"])
+            self._state = state
 
     def _log(self, tree: Tree, rows: Sequence[source.Row], record: source.Row | None, digest: str | None) -> None:
         points = [point for row in rows for point in _points(row)]
-        self._names |= {point.name for point in points}
-        if record:
-            points += self._final_points(record)
         differing = sorted({p.step for p in points if _differs(p, self._logged)})
         tags = {"differing_epochs": ", ".join(map(str, differing))} if differing else {}
-        if record:
-            tags |= _record_tags(record, digest)
         new = [point for point in points if point.step not in self._logged.get(point.name, {})]
+        if record:
+            new += self._final_points(record)
+            tags |= _record_tags(record, digest)
         tree.client.log(str(self.run), points=new, parameters=self._unsent, tags=tags)
         self._unsent, self._logged = {}, {}
 
@@ -235,10 +233,11 @@ class ReplicateRun:
     def _final_points(self, record: source.Row) -> list[Point]:
         """Numbers that only the record has; those of the last epoch are in the history."""
         values = numbers(record) | {"wall_seconds": float(record["wall_seconds"])}
+        in_history = {name for row in source.Tail(self.tail.path).rows() for name in row}
         return [
             Point(name, value, record["ended"], record["epochs"])
             for name, value in sorted(values.items())
-            if name not in self._names
+            if name not in in_history
         ]
 
 

@@ -176,8 +176,9 @@ class TrialRun:
         tree.client.log(self.run, points=points, tags=tags)
         self._state = "RUNNING"
         if final:
-            self._state = "FAILED" if status == "failed" else "FINISHED"
-            tree.client.set_state(self.run, self._state, ended)
+            state = "FAILED" if status == "failed" else "FINISHED"
+            tree.client.set_state(self.run, state, ended)
+            self._state = state
         self._summarised = digest
 
     def interrupt(self, tree: Tree, time: int) -> None:

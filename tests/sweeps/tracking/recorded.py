@@ -20,7 +20,7 @@ from sweeps.document import assign
 BEGIN = 1_760_000_000_000
 EPOCH_MS = 700
 VERSIONS = {"python": "3.12.1", "torch": "2.14.1", "mlflow": "3.17.2"}
-POINTS = {
+POINTS: Mapping[str, list[Any]] = {
     "model.widths": [[64, 64], [128, 128]],
     "training.optimiser.lr": [0.01, 0.05],
     "prune.aggressiveness": [0.25, 0.75],
@@ -258,5 +258,6 @@ def _layer(name: str, role: str) -> dict[str, Any]:
 def _spectra() -> bytes:
     content = io.BytesIO()
     values = np.sort(np.random.default_rng(0).random(64))[::-1]
-    np.savez(content, fits=np.array("[]"), **{"layers.0/0/singular_values": values})
+    arrays: dict[str, Any] = {"layers.0/0/singular_values": values, "fits": np.array("[]")}
+    np.savez(content, **arrays)
     return content.getvalue()

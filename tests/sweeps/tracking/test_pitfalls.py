@@ -108,8 +108,9 @@ def test_create_whose_answer_is_lost_makes_no_second_run(server: str, tmp_path: 
         live = live_projection(sweep, proxy.uri)
         lags = []
         for path in ("experiments/create", "runs/create", "runs/log-batch", "runs/update"):
-            proxy.fault = once(path, "lose")
-            lags.append(live.run_once())
+            for what in ("lose", "error"):
+                proxy.fault = once(path, what)
+                lags.append(live.run_once())
         proxy.fault = once("none", "pass")
         assert live.run_once().is_complete
     assert lags[0].reason
@@ -118,6 +119,7 @@ def test_create_whose_answer_is_lost_makes_no_second_run(server: str, tmp_path: 
     assert len(seen.level(sweep.name, "sweep")) == 1
     [run] = seen.level(sweep.name, "replicate").values()
     assert len(seen.rows(run)) == 6 * 11 + 5
+    assert (run.info.status, run.data.tags["status"]) == ("FINISHED", "finished")
     assert seen.runs(sweep.name, view=ViewType.DELETED_ONLY) == []
 
 

@@ -40,7 +40,7 @@ def postgres() -> Iterator[str]:
         data, port = folder / "data", ui.free_port()
         _run(PROGRAMS / "initdb", "-D", data, "-U", USER, "-A", "trust", "-N", folder=folder)
         options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        start = [PROGRAMS / "pg_ctl", "-D", data, "-o", options, "-w", "-l", folder / "log"]
+        start: list[str | Path] = [PROGRAMS / "pg_ctl", "-D", data, "-o", options, "-w", "-l", folder / "log"]
         _run(*start, "start", folder=folder)
         try:
             yield f"postgresql+psycopg2://{USER}@127.0.0.1:{port}/postgres"

@@ -213,6 +213,18 @@ def test_failed_replicate_that_is_trained_again_keeps_its_run(sweep: SweepOnDisk
     assert len([row for row in seen.rows(after) if row[0] == "train_loss"]) == 6
 
 
+def test_failing_again_at_the_same_epoch_adds_no_epoch(sweep: SweepOnDisk, seen: Seen) -> None:
+    replicate = sweep.replicates(0)[0]
+    replicate.finish("failed", epochs=2)
+    project(sweep)
+    record = replicate.finish("failed", epochs=2, wall_seconds=99.0, ended=replicate.begin + 10_000)
+    project(sweep)
+    run = seen.replicate(sweep.name, replicate.replicate_id)
+    assert [row[1] for row in seen.rows(run) if row[0] == "train_loss"] == [1, 2]
+    assert run.data.metrics["wall_seconds"] == record["wall_seconds"]
+    assert "differing_epochs" not in run.data.tags
+
+
 def test_seeds_that_are_added_reopen_the_trial(storage: Path, seen: Seen) -> None:
     points = {"training.optimiser.lr": [0.01]}
     few = SweepOnDisk(storage, seeds=2, points=points)
