@@ -56,7 +56,9 @@ def trials(storage: Path, sweep: str, to: Path) -> None:
     uri = store_uri(storage)
     with ui.server(uri) as base, browser_page(2100, 800) as page:
         open_trials(page, ui.link(base, sweep, uri))
-        page.get_by_role("button", name="Close").first.click()
+        page.wait_for_timeout(1000)
+        for button in page.get_by_role("button", name="Close").all():  # of a notice, if there is one
+            button.click()
         page.wait_for_timeout(500)
         page.screenshot(path=to)
 
@@ -67,6 +69,13 @@ def report(file: Path, to: Path) -> None:
         page.goto(file.absolute().as_uri())
         page.wait_for_load_state("networkidle")
         page.screenshot(path=to)
+
+
+def accuracy_against_size(file: Path, to: Path) -> None:
+    """The picture of the report's section on accuracy and size."""
+    with browser_page(1300, 1000) as page:
+        page.goto(file.absolute().as_uri())
+        page.locator("section#size").screenshot(path=to)
 
 
 def main() -> int:
@@ -85,6 +94,7 @@ def main() -> int:
         sys.exit(str(error))
     if file.is_file():
         report(file, given.to / "report.png")
+        accuracy_against_size(file, given.to / "accuracy-against-size.png")
     return 0
 
 

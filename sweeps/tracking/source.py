@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,13 @@ class Plan:
     objective: Mapping[str, Any]
 
     @property
+    def swept(self) -> list[str]:
+        """Dotted paths of the parameters that the dimensions set: those inside, where values are mappings."""
+        points = [trial.get("point", {}) for trial in self.trials.values()]
+        values = {path: [point[path] for point in points if path in point] for path in self.dimensions}
+        return list(dict.fromkeys(leaf for path in self.dimensions for leaf in _leaves(path, values[path])))
+
+    @property
     def metric(self) -> str:
         """Metric of the objective."""
         return str(self.objective.get("metric", "validation_accuracy"))
@@ -35,6 +42,11 @@ class Plan:
         """Whether every planned replicate of a trial has ended, given the statuses of those that have."""
         planned = self.trials.get(trial, {}).get("replicates", [])
         return all(replicate["replicate_id"] in statuses for replicate in planned)
+
+
+def _leaves(path: str, values: Sequence[Any]) -> list[str]:
+    inside = [f"{path}.{key}" for value in values if isinstance(value, Mapping) for key in value]
+    return inside or [path]
 
 
 def read_plan(sweep: Path) -> Plan:

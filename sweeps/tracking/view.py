@@ -27,7 +27,7 @@ def view_tags(plan: Plan) -> dict[str, str]:
     """Tags of the experiment that hold the views of a sweep."""
     objective = f"metrics.`{plan.metric}.{plan.objective.get('statistic', 'mean')}`"
     ascending = plan.objective.get("mode") == "min"
-    dimensions = [f"params.`{path}`" for path in plan.dimensions]
+    dimensions = [f"params.`{path}`" for path in plan.swept]
     statistics = list(dict.fromkeys([objective, *(f"metrics.`{plan.metric}.{name}`" for name in STATISTICS)]))
     counts = ["metrics.`parameters_kept.mean`", "metrics.`n`", "metrics.`n_diverged`"]
     trials = [*statistics, *dimensions, *counts, "tags.`role`", "tags.`status`"]
