@@ -83,7 +83,7 @@ def stacks_well(module: nn.Module, device: str) -> bool:
     """Whether a stack of this module is faster than its replicates one by one.
 
     Stacked convolutions are grouped ones, which a CPU computes at half the speed (benchmarks/training.py: 5
-    replicates of `cnn` take 1.7 times as long as one by one, of `lenet5` 1.3 times); non-overlapping patches are
+    replicates of `cnn` take 1.6 times as long as one by one, of `lenet5` 1.3 times); non-overlapping patches are
     matrix products and do no harm.
     """
     overlaps = any(
