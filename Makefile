@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 
 .PHONY: sweep test check format docs
 
@@ -9,7 +10,7 @@ sweep: $(VENV)/.installed
 	$(BIN)/sweeps run examples/quickstart.yaml
 
 test: check
-	$(BIN)/pytest $(if $(FAULTS),,-m "not fault") $(PYTEST_ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(if $(FAULTS),,-m "not fault") $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
