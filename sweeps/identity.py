@@ -20,7 +20,17 @@ from sweeps.choice import Choice
 from sweeps.document import Document
 from sweeps.records import FORMAT
 from sweeps.seeds import Seeds
-from sweeps.trial_spec import Data, Initialisation, Model, Noise, Optimiser, Prune, Schedule, TrialSpec
+from sweeps.trial_spec import (
+    Augmentation,
+    Data,
+    Initialisation,
+    Model,
+    Noise,
+    Optimiser,
+    Prune,
+    Schedule,
+    TrialSpec,
+)
 
 FROZEN = "frozen_defaults.json"
 CHOICES: dict[str, type[Choice]] = {
@@ -138,6 +148,7 @@ def _versions(spec: TrialSpec) -> dict[str, int]:
         ("optimiser", Optimiser.registry(), spec.training.optimiser.kind),
         ("schedule", Schedule.registry(), spec.training.schedule.kind),
     ]
+    used += [("augmentation", Augmentation.registry(), step.kind) for step in spec.training.augmentation]
     if spec.is_pruned:
         used += [("noise", Noise.registry(), spec.prune.noise.kind)]
         used += [("rule", RULES, rule) for rule in _rules(spec.prune)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,17 +59,20 @@ def plan(
     as_json: AsJson = False,
     trials: Annotated[bool, typer.Option("--trials", help="List every trial.")] = False,
 ) -> None:
-    """Say what a launch would train, and what is recorded already. Starts nothing."""
+    """Say what a launch would train and cost, and what is recorded already. Starts nothing."""
     import sweeps
+    from sweeps import storage as storages
     from sweeps.cli import show
+    from sweeps.price import price
 
     made, progress = sweeps.plan(sweeps.load_spec(spec, overrides=set_ or ()), storage=storage)
+    cost = price(made, progress, storages.resolve(storage, made.spec.storage) / made.spec.name)
     if as_json:
-        typer.echo(
-            json.dumps(made.document() | {"recorded": dict(progress.counts), "others": progress.others}, indent=1)
-        )
+        known = {"recorded": dict(progress.counts), "others": progress.others, "price": asdict(cost)}
+        typer.echo(json.dumps(made.document() | known, indent=1))
         return
     show.plan(made, progress)
+    typer.echo(cost.line())
     if trials:
         show.plan_trials(made, progress)
 
