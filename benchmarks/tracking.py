@@ -1,4 +1,4 @@
-"""What tracking costs: python -m benchmarks.tracking [--quick]
+"""What tracking costs: python -m benchmarks.tracking [--quick] [--only PART]
 
 Figures, on this machine: projection of replicates against Ray's `MLflowLoggerCallback`, on SQLite and
 on PostgreSQL behind a server; CPU time of the projector beside training in real time; the longest wait of a trial
@@ -8,6 +8,7 @@ while the server is down; and answers from MLflow at 10,000 and 100,000 replicat
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sqlite3
 import statistics
@@ -67,6 +68,7 @@ def ray_callback(uri: str, sweep: SweepOnDisk) -> None:
             result = {k: v for k, v in (row | EXTRA).items() if k not in ("epoch", "time")}
             callback.log_trial_result(row["epoch"], trial, result | {"training_iteration": row["epoch"]})
         callback.log_trial_end(trial)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # the callback sets it, for everything after
 
 
 def projection(folder: Path, template: Path, *, with_postgres: bool) -> None:
@@ -179,7 +181,8 @@ def copied(path: Path, trials: int, replicates: int) -> None:
             "JOIN copies ON run_uuid = source"
         )
     connection.execute(
-        "UPDATE latest_metrics SET value = value + abs(random() % 1000) * 1e-5 WHERE run_uuid LIKE 'a%'"
+        "UPDATE latest_metrics SET value = value + abs(random() % 1000) * 1e-5 "
+        "WHERE run_uuid LIKE 'a%' AND key LIKE 'validation_accuracy%'"
     )
     connection.execute("UPDATE tags SET value = run_uuid WHERE key = 'identity' AND run_uuid LIKE 'a%'")
     connection.commit()
@@ -228,10 +231,12 @@ def import_mlflow() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=["projection", "wait", "answers", "beside"], help="one part of it")
     parser.add_argument(
         "--quick", action="store_true", help="without PostgreSQL, real time and 100,000 replicates"
     )
-    quick = parser.parse_args().quick
+    given = parser.parse_args()
+    quick, only = given.quick, given.only
     folder = Path(tempfile.mkdtemp(prefix="tracking"))
     try:
         template = folder / "template.db"
@@ -239,12 +244,15 @@ def main() -> int:
         made = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1]).search_experiments()"
         subprocess.run([sys.executable, "-c", made, f"sqlite:///{template}"], check=True, capture_output=True)
         import_mlflow()
-        projection(folder, template, with_postgres=not quick)
-        wait_of_a_trial(folder)
-        for size in [10] if quick else [10, 100]:
-            answers(folder, template, size)
-        from_records(folder)
-        if not quick:
+        if only in (None, "projection"):
+            projection(folder, template, with_postgres=not quick)
+        if only in (None, "wait"):
+            wait_of_a_trial(folder)
+        if only in (None, "answers"):
+            for size in [10] if quick else [10, 100]:
+                answers(folder, template, size)
+            from_records(folder)
+        if only == "beside" or (only is None and not quick):
             beside_training(folder, template, 100.0)
     finally:
         shutil.rmtree(folder)

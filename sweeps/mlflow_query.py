@@ -7,9 +7,8 @@ trials come from one query on the server, however many replicates there are.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PAGE = 2_000
+TIES = 20  # more than are asked for, so that equal trials come in the order of their names, as from the records
 COUNTS = ("n", "n_diverged", "n_failed", "n_stopped")
 _FIRST = ("sweep", "trial_id", "replicate_id", "role", "twin", "status", "reason")
 _SEEDS = ("seeds.initialisation", "seeds.data_order", "seeds.split")
@@ -148,7 +148,7 @@ def trials(name: str, uri: str | None = None) -> pd.DataFrame:
         TrackingError: The store does not answer.
     """
     with _reading(uri) as client:
-        runs = _runs(client, _experiment(client, name), "tags.level = 'trial' and metrics.n >= 0")
+        runs = _runs(client, _experiment(client, name), "metrics.n >= 0")
         return _trial_table([_trial(run) for run in runs])
 
 
@@ -170,35 +170,33 @@ def best(
         TrackingError: The store does not answer.
     """
     column = f"{metric}.{statistic}"
-    order = [f"metrics.`{column}` {'DESC' if mode == 'max' else 'ASC'}", "tags.identity ASC"]
-    base = "tags.level = 'trial'"
-    sound = f"{base} and metrics.n_diverged = 0 and metrics.n_failed = 0"
-    broken = [f"{base} and metrics.n_diverged > 0", f"{base} and metrics.n_diverged = 0 and metrics.n_failed > 0"]
+    order = [f"metrics.`{column}` {'DESC' if mode == 'max' else 'ASC'}"]
+    sign = -1 if mode == "max" else 1
+
+    def ranked(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        return sorted((r for r in rows if _has(r, column)), key=lambda r: (sign * r[column], r["trial_id"]))
+
+    # Only trial runs have counts: a condition on the tag `level` would make the database look at every replicate.
+    condition = "metrics.n >= 0" if allow_diverged else "metrics.n_diverged = 0 and metrics.n_failed = 0"
     with _reading(uri) as client:
         place = _experiment(client, name)
-        if allow_diverged:
-            found = _rows(client, place, base, order, k, column)
-        else:
-            found = _rows(client, place, sound, order, k, column)
-            if len(found) < k:
-                others = chain.from_iterable(_rows(client, place, c, order, k, column) for c in broken)
-                ranked = sorted(others, key=lambda row: -row[column] if mode == "max" else row[column])
-                found += ranked[: k - len(found)]
+        page = client.search_runs([place], condition, order_by=order, max_results=k + TIES)
+        found = ranked(map(_trial, page))[:k]
+        if len(found) < k and not allow_diverged:
+            everything = (_trial(run) for run in _runs(client, place, "metrics.n >= 0"))
+            broken = ranked(row for row in everything if row["n_diverged"] + row["n_failed"] > 0)
+            found += broken[: k - len(found)]
         if not found:
             raise SpecError(_no_statistic(client, place, name, column))
     return _trial_table(found)
 
 
-def _rows(
-    client: MlflowClient, place: str, condition: str, order: Sequence[str], k: int, column: str
-) -> list[dict[str, Any]]:
-    page = client.search_runs([place], condition, order_by=list(order), max_results=k)
-    rows = [_trial(run) for run in page]
-    return [row for row in rows if column in row and row[column] == row[column]]
+def _has(row: Mapping[str, Any], column: str) -> bool:
+    return column in row and row[column] == row[column]
 
 
 def _no_statistic(client: MlflowClient, place: str, name: str, column: str) -> str:
-    some = client.search_runs([place], "tags.level = 'trial' and metrics.n >= 0", max_results=1)
+    some = client.search_runs([place], "metrics.n >= 0", max_results=1)
     known = ", ".join(sorted(k for k in some[0].data.metrics if "." in k)) if some else "none yet"
     return f"no trial of {name!r} has {column}; there: {known}"
 
