@@ -170,6 +170,7 @@ def test_a_storage_lists_its_sweeps_and_says_how_far_they_are(launched: Launched
     assert state["states"] == {"diverged": 9, "finished": 18}
 
 
+@pytest.mark.fault
 def test_ctrl_c_keeps_what_is_finished_says_how_to_go_on_and_going_on_trains_the_rest(tmp_path: Path):
     spec = tmp_path / "long.yaml"
     spec.write_text(SPEC.replace("epochs: 4", "epochs: 60").replace("name: small", "name: long"))

@@ -1,4 +1,5 @@
 import socket
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,16 +75,22 @@ def nobody_listens() -> Iterator[str]:
         yield f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
+@pytest.fixture
+def no_internet(nobody_listens: str) -> Iterator[None]:
+    """Every address is behind a proxy where nobody listens, as on a machine without the internet.
+
+    Given to urllib itself, which keeps the proxies of a process's first request, whichever test made that.
+    """
+    proxies = {"http": nobody_listens, "https": nobody_listens}
+    urllib.request.install_opener(urllib.request.build_opener(urllib.request.ProxyHandler(proxies)))
+    yield
+    urllib.request.install_opener(urllib.request.build_opener())
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_internet")
 @pytest.mark.parametrize("kind", ["mnist", "fashion_mnist", "cifar10"])
-def test_a_download_that_fails_says_what_was_tried(
-    nowhere: Path, nobody_listens: str, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
-    """Every address is behind a proxy where nobody listens, as on a machine without the internet."""
-    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(variable, nobody_listens)
-    for variable in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(variable, raising=False)
+def test_a_download_that_fails_says_what_was_tried(nowhere: Path, kind: str) -> None:
     with pytest.raises(DataNotFound) as caught:
         load(choose(kind, root=str(nowhere / "root")), download=True)
     message = str(caught.value)
