@@ -211,6 +211,7 @@ def searched(uri: str, name: str) -> None:
 
     mlflow.set_tracking_uri(uri)
     mlflow.search_runs(experiment_names=[name], filter_string="tags.level = 'replicate'", max_results=50_000)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # `set_tracking_uri` sets it
 
 
 def from_records(folder: Path) -> None:

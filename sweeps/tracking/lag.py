@@ -51,8 +51,8 @@ def read(sweep: Path) -> Lag | None:
     plain = _read(sweep)
     if "replicates" not in plain:
         return None
-    known = {name: plain[name] for name in ("replicates", "epochs", "trials", "reason")}
-    return Lag(**known, refused=tuple(plain["refused"]))
+    known = {name: plain[name] for name in ("replicates", "epochs", "trials", "reason") if name in plain}
+    return Lag(**known, refused=tuple(plain.get("refused", ())))
 
 
 def write(sweep: Path, lag: Lag) -> None:

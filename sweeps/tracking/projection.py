@@ -44,11 +44,12 @@ class Projection:
         self._plan_seen: source.Signature | None = None
         self._refused: dict[str, tuple[source.Signature | None, str]] = {}
 
-    def run_once(self, *, until: Callable[[], bool] = lambda: False) -> Lag:
+    def run_once(self, *, until: Callable[[], bool] = lambda: False, patience: float = 0.0) -> Lag:
         """Make one pass.
 
         Args:
             until: Asked between trials; True ends the pass early.
+            patience: Seconds for which further epochs may wait, of all but one of a trial's replicates.
 
         Returns:
             What is still to be projected, with the reason if the store is the cause.
@@ -56,7 +57,7 @@ class Projection:
         reason = ""
         try:
             tree = self._open()
-            self._pass(tree, until)
+            self._pass(tree, until, patience)
         except Unavailable as error:
             self._tree = None
             reason = str(error)
@@ -81,11 +82,11 @@ class Projection:
         self._tree = replace(self._tree, root=self._sweep_run.project(self._tree, self._plan))
         return self._tree
 
-    def _pass(self, tree: Tree, until: Callable[[], bool]) -> None:
+    def _pass(self, tree: Tree, until: Callable[[], bool], patience: float) -> None:
         for trial in self._begun():
             if until():
                 return
-            news = trial.news()
+            news = trial.due(patience)
             known = self._refused.get(trial.identity)
             if not (news or trial.is_behind) or (known and known[0] == source.signature(trial.folder)):
                 continue

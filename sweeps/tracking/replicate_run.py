@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,11 +34,13 @@ class ReplicateRun:
         folder: Its record folder, named by its identity.
         run: Id of its run, once known.
         recorded: Signature of the record that was projected; None while there is none.
+        written: When it was last written to, on the monotonic clock.
     """
 
     folder: Path
     run: str | None = None
     recorded: source.Signature | None = None
+    written: float = -math.inf
     tail: source.Tail = field(init=False)
     _seen: source.Signature | None = None
     _state: str = ""
@@ -59,6 +62,10 @@ class ReplicateRun:
         if self.recorded is not None and source.signature(self.folder) == self._seen:
             return False
         return self.tail.has_grown() or source.signature(self.folder / source.RECORD) != self.recorded
+
+    def is_live(self) -> bool:
+        """Whether it is still being trained, its run known and nothing but further epochs to be told."""
+        return self.run is not None and not (self.folder / source.RECORD).exists()
 
     def pending(self) -> int | None:
         """Epochs that are not projected; None when nothing is missing, not even the record."""
@@ -105,6 +112,7 @@ class ReplicateRun:
             self._open(tree, parent, planned, rows, record, found)
             self._write(tree, rows, record, digest)
         self.recorded, self._seen = (signature, seen) if record else (None, None)
+        self.written = time.monotonic()
 
     @staticmethod
     def _is_done(found: Run, digest: str | None) -> bool:
@@ -223,11 +231,11 @@ class ReplicateRun:
                 tree.client.upload(str(self.run), self.folder / name)
             self._uploaded.add(name)
 
-    def interrupt(self, tree: Tree, time: int) -> None:
+    def interrupt(self, tree: Tree, now: int) -> None:
         """Say of a run that was cut short that nobody works on it any more."""
         if self.run is not None and self._state == "RUNNING":
             tree.client.log(self.run, tags={"status": "interrupted"})
-            tree.client.set_state(self.run, "KILLED", time)
+            tree.client.set_state(self.run, "KILLED", now)
             self._state = "KILLED"
 
     def _final_points(self, record: source.Row) -> list[Point]:

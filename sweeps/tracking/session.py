@@ -21,6 +21,7 @@ log = logging.getLogger("sweeps.tracking")
 LOCK = ".projector.lock"
 PASS_SECONDS = (2.0, 8.0)
 PASSES_PER_CPU = 50.0  # a pass is followed by a pause of so many times its CPU time: 2 % of one core
+PATIENCE_SECONDS = 30.0
 BACKOFF_SECONDS = (1.0, 30.0)
 LINGER_SECONDS = 120.0
 LOCK_SECONDS = 10.0
@@ -102,7 +103,7 @@ def _follow(projection: Projection, wait: Callable[[float], bool]) -> None:
     failures, ended = 0, False
     while not ended:
         begun = time.process_time()
-        lag = projection.run_once(until=lambda: wait(0.0))
+        lag = projection.run_once(until=lambda: wait(0.0), patience=PATIENCE_SECONDS)
         took = time.process_time() - begun
         lags.write(projection.folder, lag)
         failures = failures + 1 if lag.reason else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,21 @@ class TrialRun:
         for folder in source.replicates(self.folder):
             self.replicates.setdefault(folder.name, ReplicateRun(folder))
         return [replicate for replicate in self.replicates.values() if replicate.has_news()]
+
+    def due(self, patience: float) -> list[ReplicateRun]:
+        """News to be told now: of replicates in training one, and the others when they waited long enough.
+
+        Each write costs MLflow about 10 ms of processor time, whatever is in it, and a trial's replicates train
+        together: one of them shows how far the trial is.
+
+        Args:
+            patience: Seconds that the others wait.
+        """
+        news = self.news()
+        live = [replicate for replicate in news if replicate.is_live()]
+        latest = time.monotonic() - patience
+        waiting = {replicate.identity for replicate in live[1:] if replicate.written > latest}
+        return [replicate for replicate in news if replicate.identity not in waiting]
 
     def doubt(self) -> None:
         """A request failed and may have been carried out: look for runs again before making any.
@@ -181,13 +197,13 @@ class TrialRun:
             self._state = state
         self._summarised = digest
 
-    def interrupt(self, tree: Tree, time: int) -> None:
+    def interrupt(self, tree: Tree, now: int) -> None:
         """Say of runs that were cut short that nobody works on them any more."""
         for replicate in self.replicates.values():
-            replicate.interrupt(tree, time)
+            replicate.interrupt(tree, now)
         if self.run is not None and self._state == "RUNNING":
             tree.client.log(self.run, tags={"status": "interrupted"})
-            tree.client.set_state(self.run, "KILLED", time)
+            tree.client.set_state(self.run, "KILLED", now)
             self._state = "KILLED"
 
 

@@ -153,6 +153,26 @@ def test_running_replicate_grows_and_ends(sweep: SweepOnDisk, seen: Seen) -> Non
     assert len(seen.rows(run)) == 6 * 11 + 5
 
 
+def test_one_replicate_of_a_running_trial_is_told_at_once_and_the_others_may_wait(
+    sweep: SweepOnDisk, seen: Seen
+) -> None:
+    address = store_uri(sweep.storage)
+    live = Projection(sweep.folder, lambda: _connect(address), artifacts_of(address))
+    group = sweep.replicates(0)
+    for until in (1, 2):
+        for replicate in group:
+            replicate.train(until, since=until - 1)
+        lag = live.run_once(patience=3600.0)
+    told = [len(seen.rows(seen.replicate(sweep.name, r.replicate_id))) // 11 for r in group]
+    assert sorted(told) == [1, 1, 2]
+    assert (lag.replicates, lag.epochs) == (2, 2)
+    group[0].finish()
+    group[1].finish()
+    live.run_once(patience=3600.0)
+    assert seen.replicate(sweep.name, group[1].replicate_id).info.status == "FINISHED"
+    assert live.run_once().is_complete
+
+
 def test_projection_takes_over_where_another_was_killed(sweep: SweepOnDisk, seen: Seen, storage: Path) -> None:
     address = store_uri(sweep.storage)
     for replicate in sweep.replicates():
