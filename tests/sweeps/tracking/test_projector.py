@@ -64,6 +64,7 @@ def test_running_sweep_is_seen_soon_and_whole_when_it_ends(sweep: SweepOnDisk, s
     assert "everything is in MLflow" in (sweep.folder / LOG).read_text()
 
 
+@pytest.mark.fault
 @pytest.mark.slow
 def test_projector_ends_when_its_driver_is_killed(sweep: SweepOnDisk, seen: Seen) -> None:
     """A driver that is killed runs nothing; the end of the pipe is what the projector notices."""
@@ -84,6 +85,7 @@ def test_projector_ends_when_its_driver_is_killed(sweep: SweepOnDisk, seen: Seen
     assert rows(seen, sweep.name) == 3 * 11
 
 
+@pytest.mark.fault
 @pytest.mark.slow
 def test_server_that_is_down_first_and_killed_later_gets_everything(tmp_path: Path, migrated_store: Path) -> None:
     database = tmp_path / "server.db"
@@ -126,6 +128,7 @@ def test_finish_does_not_wait_for_a_server_that_is_down(tmp_path: Path) -> None:
     assert "the projector failed; see" in projector.finish(PATIENCE).reason
 
 
+@pytest.mark.fault
 @pytest.mark.slow
 def test_slow_server_gets_everything_in_the_end(server: str, tmp_path: Path) -> None:
     sweep = SweepOnDisk(tmp_path, "slowly", seeds=1, points={"training.optimiser.lr": [0.1]})
