@@ -42,6 +42,10 @@ class StorageError(SweepError, OSError):
     """A storage that can not be read or written."""
 
 
+class NewerFormat(StorageError):
+    """A record written by a newer version; it is never trained over."""
+
+
 class SweepNotFound(SweepError, LookupError):
     """A sweep or trial that the storage does not hold; the message lists what it does hold."""
 

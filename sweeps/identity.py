@@ -74,11 +74,17 @@ def active_fields(spec: TrialSpec) -> Document:
     Without pruning no `prune.*` field can; a budget takes the place of the aggressiveness; where the data
     lies makes no difference to what is in it.
     """
+    from rmt import RULES
+
     fields = _leaves(spec)
     if not spec.is_pruned:
         fields = {path: v for path, v in fields.items() if not path.startswith("prune.")}
-    elif spec.prune.budget is not None:
-        fields.pop("prune.aggressiveness")
+    else:
+        options = RULES[spec.prune.rule].validate(spec.prune.options)
+        fields = {path: v for path, v in fields.items() if not path.startswith("prune.options.")}
+        fields |= {f"prune.options.{name}": value for name, value in options.items()}
+        if spec.prune.budget is not None:
+            fields.pop("prune.aggressiveness")
     places = spec.data.entry.traits.get("location", ())
     return {path: v for path, v in fields.items() if path.removeprefix("data.") not in places}
 
@@ -96,6 +102,8 @@ def _is_default(path: str, value: Any, active: Mapping[str, Any]) -> bool:
 
 
 def _default_key(path: str, active: Mapping[str, Any]) -> str:
+    if path.startswith("prune.options."):
+        return f"prune.options[{active['prune.rule']}].{path.removeprefix('prune.options.')}"
     for prefix, choice in CHOICES.items():
         if path.startswith(f"{prefix}."):
             option = path.removeprefix(f"{prefix}.")
@@ -117,6 +125,8 @@ def frozen_defaults() -> Document:
 
 def current_defaults() -> Document:
     """Defaults as the code has them now, in the keys of `frozen_defaults`."""
+    from rmt import RULES
+
     plain = _leaves(TrialSpec())
     choices = tuple(f"{prefix}." for prefix in CHOICES)
     own = {f"{prefix}.{name}" for prefix, choice in CHOICES.items() for name in choice.own_fields()}
@@ -124,6 +134,8 @@ def current_defaults() -> Document:
     for prefix, choice in CHOICES.items():
         for kind in choice.registry():
             defaults |= _option_defaults(f"{prefix}[{kind}]", choice.registry()[kind].options)
+    for rule in RULES:
+        defaults |= _option_defaults(f"prune.options[{rule}]", RULES[rule].options)
     return {path: v for path, v in sorted(defaults.items()) if not path.endswith((".kind", ".rule"))}
 
 
@@ -140,6 +152,7 @@ def _option_defaults(prefix: str, options: type[Options]) -> Document:
 def _versions(spec: TrialSpec) -> dict[str, int]:
     """Version of each registered function the trial uses; version 1 is not written."""
     from rmt import RULES
+    from rmt.measures import MEASURES
 
     used: list[tuple[str, Registry[Any], str]] = [
         ("data", Data.registry(), spec.data.kind),
@@ -148,6 +161,7 @@ def _versions(spec: TrialSpec) -> dict[str, int]:
         ("optimiser", Optimiser.registry(), spec.training.optimiser.kind),
         ("schedule", Schedule.registry(), spec.training.schedule.kind),
     ]
+    used += [("measure", MEASURES, name) for name in spec.measures.end if name in MEASURES]
     used += [("augmentation", Augmentation.registry(), step.kind) for step in spec.training.augmentation]
     if spec.is_pruned:
         used += [("noise", Noise.registry(), spec.prune.noise.kind)]

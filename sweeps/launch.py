@@ -16,6 +16,7 @@ from sweeps.lease import lease
 from sweeps.planning import Plan, Progress, make_plan
 from sweeps.progress import SweepProgress
 from sweeps.spec import SweepSpec, load_spec
+from sweeps.trial_spec import TrialSpec
 
 if TYPE_CHECKING:
     from sweeps.data import Dataset
@@ -130,6 +131,7 @@ def _misfits(made: Plan) -> Iterator[Problem]:
     seen: set[str] = set()
     for trial in (planned.spec for planned in made):
         key = f"{trial.data.model_dump_json()} {trial.model.model_dump_json()} {trial.training.batch_size}"
+        key += f" {trial.prune.layers}"
         if key in seen:
             continue
         seen.add(key)
@@ -146,6 +148,25 @@ def _misfits(made: Plan) -> Iterator[Problem]:
             models.check(trial.model, dataset.shape, dataset.classes)
         except models.ArchitectureMismatch as error:
             yield Problem("model", str(error))
+            continue
+        yield from _unmatched(trial, dataset)
+
+
+def _unmatched(trial: TrialSpec, dataset: Dataset) -> Iterator[Problem]:
+    """Overrides that match no layer: a slip in the pattern would prune what it was meant to protect."""
+    if not trial.prune.layers:
+        return
+    import torch
+
+    from rmt.module_layers import layers_of
+    from sweeps import models
+
+    with torch.device("meta"):
+        layers = layers_of(models.build(trial.model, dataset.shape, dataset.classes))
+    for number, override in enumerate(trial.prune.layers):
+        if not any(override.applies_to(layer.name, layer.kind) for layer in layers):
+            known = ", ".join(f"{layer.name} ({layer.kind})" for layer in layers)
+            yield Problem(f"prune.layers.{number}.match", f"{override.match!r} matches no layer; known: {known}")
 
 
 def _loaded(spec: Spec) -> SweepSpec:
@@ -165,11 +186,12 @@ def _train(
     wanted = sum(len(progress.to_train(trial)) for trial in trials)
     if not trials:
         return True, 0
-    from sweeps.ray_session import session
+    from sweeps.ray_session import require, session
     from sweeps.runner import train
 
     live = SweepProgress(made.spec.objective, len(trials), wanted)
     with session(address) as scratch:
+        require(made.spec.resources)
         complete = train(
             trials, folder, _datasets(made), made.spec.resources, live, show or (lambda _: None), scratch
         )

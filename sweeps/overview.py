@@ -45,10 +45,14 @@ def status_of(name: str, root: Root = None) -> dict[str, Any]:
     """How far a sweep is."""
     place = storage.resolve(root)
     sweep = storage.sweep_folder(place, name)
+    from sweeps.tracking import lag
+
     counts, _ = _counts(sweep)
+    behind = lag.read(sweep)
     return {
         **_row(name, sweep),
         "storage": str(place),
+        "tracking": str(behind) if behind else "not projected to MLflow yet",
         "states": {str(state): count for state, count in sorted(counts.items())},
     }
 

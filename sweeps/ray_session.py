@@ -18,10 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import SweepError
+from sweeps.spec import Resources
 
 
 class ClusterUnreachable(SweepError, ConnectionError):
     """A Ray address that does not answer or refuses."""
+
+
+class ClusterTooSmall(SweepError, ValueError):
+    """A trial wants more than any node has."""
 
 
 @contextmanager
@@ -50,6 +55,24 @@ def session(address: str | None = None, *, cpus: float | None = None) -> Iterato
 
         ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def require(resources: Resources) -> None:
+    """Refuse what no node of the connected Ray has: Ray would wait for such a node forever, and say nothing.
+
+    Raises:
+        ClusterTooSmall: Names the field, the value and what the largest node has.
+    """
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for field, name, wanted in (("cpus", "CPU", resources.cpus), ("gpus", "GPU", resources.gpus)):
+        most = max((node.get(name, 0.0) for node in nodes), default=0.0)
+        if wanted > most:
+            raise ClusterTooSmall(
+                f"resources.{field}: a trial wants {wanted:g}, the largest of {len(nodes)} nodes has {most:g}; "
+                f"allowed: up to {most:g}, or bring up a larger node first"
+            )
 
 
 def _quieten() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import storage
-from sweeps.errors import StorageError
+from sweeps.errors import NewerFormat, StorageError
 from sweeps.status import Status
 
 FORMAT = 1
@@ -87,21 +87,28 @@ def read_record(folder: Path) -> Record | None:
     """
     try:
         record: Record = json.loads((folder / RECORD).read_bytes())
+        written = int(record["format"])
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise StorageError(
-            f"{folder / RECORD} is damaged ({error}); launching trains the replicate again"
+            f"{folder / RECORD} is damaged ({error!r}); launching trains the replicate again"
         ) from None
-    if record["format"] > FORMAT:
-        raise StorageError(f"{folder / RECORD} has format {record['format']}; this version reads up to {FORMAT}")
+    if written > FORMAT:
+        raise NewerFormat(f"{folder / RECORD} has format {written}; this version reads up to {FORMAT}: upgrade it")
     return record
 
 
 def status_of(folder: Path) -> Status | None:
-    """How a replicate ended; None while it has no record, or a torn one that has to be made again."""
+    """How a replicate ended; None while it has no record, or a torn one that has to be made again.
+
+    Raises:
+        NewerFormat: The record is of a newer version, and would be lost if it were made again.
+    """
     try:
         record = read_record(folder)
+    except NewerFormat:
+        raise
     except StorageError:
         return None
     return Status(record["status"]) if record else None

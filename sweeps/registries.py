@@ -11,7 +11,7 @@ def registries() -> dict[str, Registry[Any]]:
     """By the word that `sweeps names` uses."""
     from rmt import NOISE, RULES
     from rmt.measures import MEASURES
-    from sweeps.data import DATASETS
+    from sweeps.data import AUGMENTATIONS, DATASETS
     from sweeps.design import DESIGNS
     from sweeps.initialisations import INITIALISATIONS
     from sweeps.models import ARCHITECTURES
@@ -20,6 +20,7 @@ def registries() -> dict[str, Registry[Any]]:
 
     return {
         "data": DATASETS,
+        "augmentations": AUGMENTATIONS,
         "models": ARCHITECTURES,
         "initialisations": INITIALISATIONS,
         "optimisers": OPTIMISERS,

@@ -26,9 +26,7 @@ def _check_seeds(given: Any) -> int | list[int]:
         return given
     if whole and isinstance(given, list) and given and min(given) >= 0 and len(set(given)) == len(given):
         return given
-    raise ValueError(
-        f"must be a number of seeds, 1 or more, or a list of different seeds, 0 or more; got {given!r}"
-    )
+    raise ValueError("must be a number of seeds, 1 or more, or a list of different seeds, 0 or more")
 
 
 def _as_list(given: Any) -> list[Any]:

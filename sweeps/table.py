@@ -6,6 +6,7 @@ behind costs time and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -43,7 +44,7 @@ def replicates_of(sweep: Path) -> pd.DataFrame:
             row, fresh = _row(folder, seen), True
         if row is not None:
             rows.append(row)
-    table = pd.DataFrame(rows)
+    table = _of_one_type(pd.DataFrame(rows))
     if fresh or len(rows) != len(known):
         _write(sweep / TABLE, table)
     return _ordered(table)
@@ -65,7 +66,18 @@ def _is_missing(value: Any) -> bool:
 
 
 def _write(path: Path, table: pd.DataFrame) -> None:
-    storage.write_atomically(path, table.to_parquet(None, index=False))
+    """Keep the table for the next question; where that can not be, it is made again."""
+    with contextlib.suppress(OSError, pa.ArrowException):
+        storage.write_atomically(path, table.to_parquet(None, index=False))
+
+
+def _of_one_type(table: pd.DataFrame) -> pd.DataFrame:
+    """A column of text and numbers (`off` or 0.1) as text throughout, since a table's column has one type."""
+    for column in [c for c in table if str(table[c].dtype) == "object"]:
+        kinds = {isinstance(value, str) for value in table[column].dropna()}
+        if len(kinds) == 2:
+            table[column] = table[column].map(str, na_action="ignore")
+    return table
 
 
 def _row(folder: Path, seen: str) -> dict[str, Any] | None:

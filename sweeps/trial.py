@@ -179,11 +179,13 @@ class _StackRun:
         if self.is_done:
             return
         try:
-            training = self._open()
-            rows = training.run_epoch()
+            self._train()
         except Exception as error:  # noqa: BLE001 - whatever a configuration raises is that trial's result
             self._fail(error)
-            return
+
+    def _train(self) -> None:
+        training = self._open()
+        rows = training.run_epoch()
         for position, (member, row) in enumerate(zip(self.members, rows, strict=True)):
             if row is not None and member.result is None:
                 self._append(member, row)

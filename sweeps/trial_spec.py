@@ -71,6 +71,12 @@ class Gate(Closed):
 
     max_distance: Annotated[float, Ge(0)] | Literal["off"] = "off"
 
+    @field_validator("max_distance", mode="before")
+    @classmethod
+    def _off(cls, given: Any) -> Any:
+        """YAML 1.1 reads `off` as false; a distance of 0 would be its opposite."""
+        return "off" if given is False else given
+
 
 class LayerOverride(Closed):
     """Other settings for the layers whose name or kind matches a pattern with `*` and `?`."""
@@ -159,6 +165,10 @@ class Measures(Closed):
         return listed
 
 
+def _up_to(most: int) -> str:
+    return f"1 to {most}, or " if most else "more epochs, or "
+
+
 class TrialSpec(Closed):
     """A complete configuration; every field has a value."""
 
@@ -178,7 +188,7 @@ class TrialSpec(Closed):
                         "loc": ("prune", "every"),
                         "msg": f"{self.prune.every} is no pruning at all in a training of "
                         f"{self.training.epochs} epochs (it ends with training); "
-                        f"allowed: 1 to {self.training.epochs - 1}, or prune.rule: none",
+                        f"allowed: {_up_to(self.training.epochs - 1)}prune.rule: none",
                         "type": "never_prunes",
                     }
                 ]

@@ -79,7 +79,10 @@ def test_the_template_is_valid_and_complete():
 
 
 def test_help_answers_without_the_heavy_packages():
-    code = "import sys; from sweeps.cli import app; print(*[m for m in ('torch', 'ray', 'mlflow', 'pandas') if m in sys.modules])"
+    code = (
+        "import sys; from sweeps.cli import app; "
+        "print(*[m for m in ('torch', 'ray', 'mlflow', 'pandas') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 

@@ -31,4 +31,5 @@ def main() -> None:
         typer.secho(f"error: {error}", fg="red", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
+        typer.echo("interrupted; whatever is recorded is kept, and the same command goes on", err=True)
         sys.exit(130)

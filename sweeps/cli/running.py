@@ -50,6 +50,8 @@ def run(
     show.launch(done, command=f"sweeps run {spec}")
     if not done.complete:
         raise typer.Exit(130)
+    if done.statuses["failed"]:
+        raise typer.Exit(1)
 
 
 def plan(

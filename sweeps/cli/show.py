@@ -105,8 +105,13 @@ def launch(done: Launch, *, command: str) -> None:
     if done.report is None:
         return
     where = "" if str(storage) == str(_default()) else f" --storage {storage}"
-    answers(best(name, storage=storage))
-    if done.plan.spec.baseline and done.complete:
+    if done.statuses["finished"]:
+        answers(best(name, storage=storage))
+    else:
+        console.print(
+            f"no replicate has finished; see what happened: sweeps logs {name} TRIAL{where}", soft_wrap=True
+        )
+    if done.plan.spec.baseline and done.complete and done.statuses["finished"]:
         verdicts(compare(name, storage=storage))
         console.print(f"in full: [bold]sweeps compare {name}{where}[/]", soft_wrap=True)
     if done.lag is not None and not done.lag.is_complete:

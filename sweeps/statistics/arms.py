@@ -28,7 +28,7 @@ Unit = tuple[Cell, ...]
 def broken_units(units: dict[Unit, float], arm: Arm, mode: Mode) -> set[Unit]:
     """Units that are dead, or lie beyond a gap on the bad side of the others."""
     values = np.array(list(units.values()))
-    beyond = collapsed_replicates(values, worse="low" if mode == "max" else "high")
+    beyond = collapsed_replicates(values, worse="low" if mode == "max" else "high", resolution=arm.resolution)
     return {unit for unit, broken in zip(units, beyond, strict=True) if broken} | (arm.dead_units() & set(units))
 
 

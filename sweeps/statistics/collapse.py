@@ -21,16 +21,18 @@ SIMULATIONS = 10_000
 Alarm = Annotated[float, Range(gt=0, lt=0.5)]
 
 
-def gaps(values: Array) -> Array:
+def gaps(values: Array, resolution: float = 0.0) -> Array:
     """Gap below the healthy group over that group's standard deviation, for each split in two.
 
     Shape (*batch, n) to (*batch, n - 3); entry j - 1 takes the j lowest values as collapsed and the others as
-    healthy.
+    healthy. The deviation is at least `resolution`, the step in which the metric is measured: an accuracy over a
+    few hundred examples ties, and ties would make any gap infinite.
     """
     n = values.shape[-1]
     ordered = np.sort(values, axis=-1)
     widths = np.diff(ordered, axis=-1)[..., : n - HEALTHY]
     spreads = np.stack([ordered[..., j:].std(axis=-1, ddof=1) for j in range(1, n - HEALTHY + 1)], axis=-1)
+    spreads = np.maximum(spreads, resolution)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(widths > 0, widths / spreads, 0.0)
 
@@ -44,7 +46,7 @@ def _normal_gaps(n: int) -> tuple[Array, Array]:
     return ordered, np.sort(ranks.min(axis=1) / (SIMULATIONS + 1))
 
 
-def gap_p_values(values: Array) -> tuple[Array, NDArray[np.int64]]:
+def gap_p_values(values: Array, resolution: float = 0.0) -> tuple[Array, NDArray[np.int64]]:
     """p value that a normal sample shows such a gap, and the number of values below it; last axis, n >= 4.
 
     Each split's gap is ranked among those of simulated normal samples (the statistic is free of location and
@@ -55,7 +57,7 @@ def gap_p_values(values: Array) -> tuple[Array, NDArray[np.int64]]:
     Resampling-Based Multiple Testing (1993), chapter 2 (min-p).
     """
     ordered, smallest = _normal_gaps(values.shape[-1])
-    observed = gaps(values)
+    observed = gaps(values, resolution)
     splits = observed.shape[-1]
     above = np.stack(
         [SIMULATIONS - np.searchsorted(ordered[:, j], observed[..., j], side="left") for j in range(splits)],
@@ -68,7 +70,7 @@ def gap_p_values(values: Array) -> tuple[Array, NDArray[np.int64]]:
 
 
 def collapsed_replicates(
-    values: ArrayLike, *, worse: Literal["low", "high"] = "low", alarm: float = 0.01
+    values: ArrayLike, *, worse: Literal["low", "high"] = "low", alarm: float = 0.01, resolution: float = 0.0
 ) -> NDArray[np.bool_]:
     """Which replicates lie beyond the gap, shape (n,); none where no gap is beyond chance at `alarm`."""
     sample = as_sample(values)
@@ -76,7 +78,7 @@ def collapsed_replicates(
     if sample.size <= HEALTHY or is_constant(sample):
         return none
     oriented = sample if worse == "low" else -sample
-    p, count = gap_p_values(oriented)
+    p, count = gap_p_values(oriented, resolution)
     if float(p) > alarm:
         return none
     none[np.argsort(oriented)[: int(count)]] = True

@@ -41,6 +41,7 @@ class Arm:
         settings: The factor and the arm columns with their values.
         values: Metric of the finished replicates by unit and averaged columns.
         dead: Those among them that never predict some class.
+        resolution: Step in which the metric is measured, as far as the table shows: its smallest difference.
         counts: All replicates by how they ended.
     """
 
@@ -48,6 +49,7 @@ class Arm:
     values: dict[Key, float] = field(default_factory=dict)
     dead: set[Key] = field(default_factory=set)
     statuses: list[str] = field(default_factory=list)
+    resolution: float = 0.0
 
     @property
     def counts(self) -> Counts:
@@ -88,8 +90,10 @@ def arrange(table: pd.DataFrame, columns: Columns, baseline: object, metric: str
     names = (columns.factor, *columns.arm)
     keys = zip(cells(table, columns.unit), cells(table, columns.averaged), strict=True)
     rows = zip(cells(table, columns.group), cells(table, names), keys, _outcomes(table, metric), strict=True)
+    step = _resolution(table, metric)
     for row, (group, settings, key, (status, value, dead)) in enumerate(rows):
-        arm = groups.setdefault(group, {}).setdefault(settings, Arm(dict(zip(names, settings, strict=True))))
+        fresh = Arm(dict(zip(names, settings, strict=True)), resolution=step)
+        arm = groups.setdefault(group, {}).setdefault(settings, fresh)
         arm.statuses.append(status)
         if status == Status.FINISHED:
             place = key if columns.unit else ((row,), key[1])
@@ -98,6 +102,12 @@ def arrange(table: pd.DataFrame, columns: Columns, baseline: object, metric: str
                 arm.dead.add(place)
     ordered = sorted(groups.items(), key=lambda item: [order(value) for value in item[0]])
     return [_group(dict(zip(columns.group, key, strict=True)), arms, baseline) for key, arms in ordered]
+
+
+def _resolution(table: pd.DataFrame, metric: str) -> float:
+    values = pd.to_numeric(table[metric]).to_numpy(dtype=float, na_value=np.nan)
+    steps = np.diff(np.unique(values[np.isfinite(values)].round(12)))
+    return float(steps.min()) if steps.size else 0.0
 
 
 def _group(settings: Mapping[str, Cell], arms: Mapping[tuple[Cell, ...], Arm], baseline: object) -> Group:

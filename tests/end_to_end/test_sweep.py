@@ -218,3 +218,10 @@ def test_delete_asks_first_and_takes_records_and_runs_together(tmp_path: Path):
     assert not gone.folder.exists()
     client = mlflow.MlflowClient(f"sqlite:///{gone.storage / 'mlflow.db'}")
     assert client.get_experiment_by_name("gone") is None
+
+
+def test_more_than_the_machine_has_is_refused_at_once(tmp_path: Path):
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    done = command("run", tmp_path / "spec.yaml", "--storage", tmp_path / "s", "--set", "resources.cpus=10000")
+    assert done.returncode == 2
+    assert "resources.cpus: a trial wants 10000, the largest of 1 nodes has" in done.stderr

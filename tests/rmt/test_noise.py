@@ -185,7 +185,7 @@ def test_zero_matrix_is_a_named_error() -> None:
         ("median", {"alpha": 0.2}, r"noise median: alpha is 0.2: .*\(its options: beta\)"),
     ],
 )
-def test_impossible_options_are_refused(noise_kind: str, options: dict[str, float], message: str) -> None:
+def test_impossible_options_are_refused(noise_kind: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidOption, match=message):
         rmt.fit(noise(50, 50), noise_kind, **options)
 

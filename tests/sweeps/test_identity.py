@@ -74,6 +74,13 @@ def test_a_budget_takes_the_place_of_the_aggressiveness():
     assert trial_id(one, "f") == trial_id(two, "f")
 
 
+def test_writing_a_rules_default_out_does_not_change_the_identity():
+    written = trial(prune={**PRUNED["prune"], "options": {"keep_fraction": None}})
+    assert trial_id(written, "f") == trial_id(trial(), "f")
+    other = trial(prune={**PRUNED["prune"], "options": {"keep_fraction": 0.25}})
+    assert trial_id(other, "f") != trial_id(trial(), "f")
+
+
 def test_seeds_name_the_replicate_and_not_the_trial():
     names = {replicate_id(trial(), "f", Seeds(*s)) for s in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]}
     assert len(names) == 4

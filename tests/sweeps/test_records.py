@@ -3,7 +3,7 @@ import json
 import pytest
 
 from sweeps import records, storage
-from sweeps.errors import StorageError, SweepNotFound
+from sweeps.errors import NewerFormat, StorageError, SweepNotFound
 from sweeps.records import Recorder
 from sweeps.status import Status
 
@@ -85,6 +85,20 @@ def test_a_record_of_a_newer_format_is_refused(tmp_path):
     (tmp_path / "record.json").write_text('{"format": 99, "status": "finished"}')
     with pytest.raises(StorageError, match="format 99; this version reads up to 1"):
         records.read_record(tmp_path)
+
+
+def test_a_record_of_a_newer_format_is_never_trained_over(tmp_path):
+    (tmp_path / "record.json").write_text('{"format": 99, "status": "finished"}')
+    with pytest.raises(NewerFormat):
+        records.status_of(tmp_path)
+    (tmp_path / "record.json").write_text("{}")
+    assert records.status_of(tmp_path) is None
+
+
+def test_others_may_read_what_is_written(tmp_path):
+    storage.write_atomically(tmp_path / "file", "x")
+    (tmp_path / "plain").write_text("x")
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_an_atomic_write_leaves_the_old_file_or_the_new(tmp_path):

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -9,7 +10,10 @@ from sweeps.errors import SelectionOnTest, SpecError, SweepNotFound
 from sweeps.query import best, rank, replicates, trials
 from sweeps.table import TABLE, replicates_of
 
-CONFIG = {"model": {"kind": "mlp", "widths": [8, 8]}, "prune": {"rule": "mp_threshold", "aggressiveness": 0.5}}
+CONFIG: dict[str, Any] = {
+    "model": {"kind": "mlp", "widths": [8, 8]},
+    "prune": {"rule": "mp_threshold", "aggressiveness": 0.5},
+}
 PLAN = {
     "sweep": "s",
     "dimensions": [],
@@ -54,7 +58,7 @@ def sweep(tmp_path):
         add(folder, "twin", number, accuracy=accuracy - 0.05, role="twin")
         add(folder, "torn", number, accuracy=0.99, status="diverged" if number == 2 else "finished")
     for trial in ("good", "twin", "torn"):
-        document = {"trial_id": trial, "point": {}, "config": {}}
+        document: dict[str, Any] = {"trial_id": trial, "point": {}, "config": {}}
         (folder / "trials" / trial / "trial.json").write_text(json.dumps(document))
     return folder
 
@@ -88,19 +92,28 @@ def test_the_table_is_a_cache_that_follows_the_records(sweep):
     assert row["validation_accuracy"] == 0.55555
 
 
+def test_a_column_of_text_and_numbers_is_text_and_the_same_from_the_cache(sweep):
+    for number, value in enumerate(("off", 0.1)):
+        gate = {**CONFIG, "prune": {**CONFIG["prune"], "gate": {"max_distance": value}}}
+        add(sweep, f"gate{number}", 0, config=gate)
+    first = replicates_of(sweep)
+    assert set(first["prune.gate.max_distance"].dropna()) == {"off", "0.1"}
+    pd.testing.assert_frame_equal(replicates_of(sweep), first)
+
+
 def test_broken_replicates_are_counted_and_not_averaged(sweep):
     table = trials_of(replicates_of(sweep)).set_index("trial_id")
-    assert table.loc["torn", ["n", "n_diverged", "n_failed"]].tolist() == [2, 1, 0]
+    assert [table.loc["torn", name] for name in ("n", "n_diverged", "n_failed")] == [2, 1, 0]
     assert table.loc["torn", "validation_accuracy.mean"] == pytest.approx(0.99)
     assert table.loc["good", "validation_accuracy.sd"] == pytest.approx(0.02)
 
 
 def test_one_replicate_has_a_mean_and_no_spread(sweep):
     add(sweep, "single", 0, accuracy=0.7)
-    row = trials_of(replicates_of(sweep)).set_index("trial_id").loc["single"]
-    assert row["validation_accuracy.mean"] == 0.7
-    assert pd.isna(row["validation_accuracy.sd"])
-    assert pd.isna(row["validation_accuracy.ci_low"])
+    table = trials_of(replicates_of(sweep)).set_index("trial_id")
+    assert table.loc["single", "validation_accuracy.mean"] == 0.7
+    assert table["validation_accuracy.sd"].isna()["single"]
+    assert table["validation_accuracy.ci_low"].isna()["single"]
 
 
 def test_a_trial_with_a_diverged_replicate_ranks_last_unless_allowed(sweep):
@@ -115,7 +128,8 @@ def test_best_answers_and_refuses(sweep):
     found = best("s", k=2, storage=sweep.parent)
     assert [answer.trial_id for answer in found] == ["good", "twin"]
     assert found[0].ranked_by == "validation_accuracy.mean"
-    assert (found[0].value, found[0].n) == (pytest.approx(0.92), 3)
+    assert found[0].value == pytest.approx(0.92)
+    assert found[0].n == 3
     assert found[0].document()["statistics"]["validation_accuracy.sd"] == pytest.approx(0.02)
     with pytest.raises(SelectionOnTest, match="reports, it does not choose"):
         best("s", metric="test_accuracy", storage=sweep.parent)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load as load_weights
 
+from rmt.measures import MEASURES, ModuleSubject
 from sweeps import records, run_trial
 from sweeps.data import load
 from sweeps.planning import plan_trial
@@ -21,6 +22,14 @@ SPEC: dict[str, Any] = {
     "training": {"epochs": 4, "batch_size": 50, "optimiser": {"kind": "sgd", "lr": 0.05}},
     "prune": {"rule": "mp_threshold", "aggressiveness": 0.8, "every": 2},
 }
+
+
+@MEASURES.register(of="module", needs=(), least=0, most=None)
+def explodes(subject: ModuleSubject) -> float:
+    """A measure that raises, as a plugin of a user's may."""
+    raise RuntimeError("out of luck")
+
+
 SEEDS = [Seeds(0), Seeds(1)]
 
 
@@ -146,6 +155,14 @@ def test_an_exception_is_recorded_with_its_traceback(tmp_path):
     assert record["traceback"].startswith("Traceback")
     assert "SpecError: data.validation: 300 can not be held out" in record["reason"]
     assert {r.status for r in run.result.replicates} == {Status.FAILED}
+
+
+def test_what_fails_at_the_end_of_training_is_recorded_too(tmp_path):
+    _, plan = train(trial(measures={"end": ["explodes"]}), tmp_path)
+    record = records.read_record(folder(tmp_path, plan))
+    assert record is not None
+    assert (record["status"], record["reason"]) == ("failed", "RuntimeError: out of luck")
+    assert "out of luck" in record["traceback"]
 
 
 def test_a_stack_cut_short_trains_whole_again_and_to_the_same_numbers(tmp_path):

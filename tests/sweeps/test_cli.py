@@ -1,0 +1,90 @@
+"""Commands that need no sweep to have run; the others are in end_to_end."""
+
+import json
+
+import jsonschema
+import pytest
+from typer.testing import CliRunner
+
+from sweeps import document
+from sweeps.cli import app, show
+from sweeps.errors import SpecError, SweepNotFound
+from sweeps.progress import SweepProgress
+from sweeps.spec import Objective, load_spec
+
+SPEC = """
+name: tiny
+trial:
+  data: {kind: synthetic, train_examples: 100, validation: 20}
+  model: {kind: mlp, widths: [60]}
+  training: {epochs: 4, batch_size: 10}
+  prune: {every: 2}
+replicates: {initialisation: 2}
+"""
+
+
+@pytest.fixture
+def spec(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SPEC)
+    return path
+
+
+def ask(*arguments):
+    done = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_init_writes_a_spec_that_is_valid_and_refuses_to_write_over_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "next: sweeps plan mine.yaml" in ask("init", "mine.yaml")
+    assert load_spec(tmp_path / "mine.yaml").name == "my-sweep"
+    refused = CliRunner().invoke(app, ["init", "mine.yaml"])
+    assert refused.exit_code != 0
+    assert "mine.yaml exists already" in str(refused.exception)
+
+
+def test_check_and_plan_need_nothing_but_the_spec(spec, tmp_path):
+    assert "is a valid sweep: tiny, 2 trials, 4 replicates" in ask("check", spec)
+    shown = ask("plan", spec, "--storage", tmp_path / "none", "--trials")
+    assert "tiny: 2 trials (1 unpruned twins), 4 replicates" in shown
+    assert "MiB a trial" in shown
+    assert len([line for line in shown.splitlines() if " pruned " in line or " twin " in line]) == 2
+    plain = json.loads(ask("plan", spec, "--storage", tmp_path / "none", "--json"))
+    assert plain["recorded"] == {"new": 4}
+    assert plain["price"]["trials"] == 2
+    assert not (tmp_path / "none").exists()
+
+
+def test_names_lists_registries_with_options(spec):
+    shown = ask("names", "rules")
+    assert "mp_threshold" in shown
+    assert "horizon=None" in shown
+    with pytest.raises(Exception, match="unknown kind 'rulez'; known: "):
+        ask("names", "rulez")
+
+
+def test_the_printed_schema_accepts_the_spec(spec):
+    schema = json.loads(ask("schema"))
+    jsonschema.Draft202012Validator(schema).validate(document.parse(SPEC))
+
+
+def test_an_override_that_matches_no_layer_lists_the_layers(spec):
+    with pytest.raises(SpecError, match=r"prune\.layers\.0\.match: 'convv\*' matches no layer; known: .*head"):
+        ask("check", spec, "--set", "prune.layers=[{match: 'convv*', rule: none}]")
+    assert "valid" in ask("check", spec, "--set", "prune.layers=[{match: 'head', rule: none}]")
+
+
+def test_an_empty_storage_says_so(tmp_path):
+    assert "no sweeps here yet" in ask("list", "--storage", tmp_path)
+    with pytest.raises(SweepNotFound, match=r"no sweep 'x' in .*; there: none"):
+        ask("status", "x", "--storage", tmp_path)
+
+
+def test_progress_is_lines_where_there_is_no_terminal(capsys):
+    display = show.Display()
+    display.update(SweepProgress(Objective(), trials=2, replicates=4))
+    display.update(SweepProgress(Objective(), trials=2, replicates=4))
+    display.stop()
+    assert capsys.readouterr().out.count("0/2 trials") == 1
