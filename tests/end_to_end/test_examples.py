@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import document
+from sweeps import document, load_spec, run_trial
 from tests.end_to_end.conftest import REPOSITORY, command
 
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.yaml"))
@@ -36,3 +36,18 @@ def first_of(dimension: dict[str, list[object]]) -> dict[str, list[object]]:
     """The dimension with only its last value, the strongest of an example's aggressivenesses."""
     (kind, values), *_ = dimension.items()
     return {kind: values[-1:]} if kind == "grid" else {"grid": [values[0]]}
+
+
+@pytest.mark.slow
+def test_the_quickstart_prunes_as_it_promises():
+    """Layers end up factored, at ranks of each replicate's own, with at most 0.7 of the parameters."""
+    spec = load_spec(REPOSITORY / "examples" / "quickstart.yaml")
+    for widths in spec.space["model.widths"].ends:
+        trial = spec.trial_at({"model.widths": widths, "prune.aggressiveness": 0.7})
+        result = run_trial(trial, lambda row: None, seeds=5, threads=2)
+        assert all(replicate.metrics["parameters_kept"] <= 0.7 for replicate in result.replicates)
+        layers = [replicate.outcome.layers for replicate in result.replicates if replicate.outcome]
+        ranks = [tuple(row["rank"] for row in rows if row["factored"]) for rows in layers]
+        assert len(ranks) == 5
+        assert all(len(rank) == 2 for rank in ranks)
+        assert len(set(ranks)) > 1
