@@ -44,7 +44,7 @@ def test_the_quickstart_prunes_as_it_promises():
     spec = load_spec(REPOSITORY / "examples" / "quickstart.yaml")
     for widths in spec.space["model.widths"].ends:
         trial = spec.trial_at({"model.widths": widths, "prune.aggressiveness": 0.7})
-        result = run_trial(trial, lambda row: None, seeds=5, threads=2)
+        result = run_trial(trial, lambda row: None, seeds=5)
         assert all(replicate.metrics["parameters_kept"] <= 0.7 for replicate in result.replicates)
         layers = [replicate.outcome.layers for replicate in result.replicates if replicate.outcome]
         ranks = [tuple(row["rank"] for row in rows if row["factored"]) for rows in layers]
