@@ -24,12 +24,6 @@ SPEC: dict[str, Any] = {
 }
 
 
-@MEASURES.register(of="module", needs=(), least=0, most=None)
-def explodes(subject: ModuleSubject) -> float:
-    """A measure that raises, as a plugin of a user's may."""
-    raise RuntimeError("out of luck")
-
-
 SEEDS = [Seeds(0), Seeds(1)]
 
 
@@ -157,8 +151,20 @@ def test_an_exception_is_recorded_with_its_traceback(tmp_path):
     assert {r.status for r in run.result.replicates} == {Status.FAILED}
 
 
-def test_what_fails_at_the_end_of_training_is_recorded_too(tmp_path):
-    _, plan = train(trial(measures={"end": ["explodes"]}), tmp_path)
+@pytest.fixture
+def exploding():
+    """A measure that raises, as a plugin of a user's may; gone again after the test."""
+
+    def explodes(subject: ModuleSubject) -> float:
+        raise RuntimeError("out of luck")
+
+    MEASURES.register("explodes", of="module", needs=())(explodes)
+    yield "explodes"
+    del MEASURES._entries["explodes"]
+
+
+def test_what_fails_at_the_end_of_training_is_recorded_too(tmp_path, exploding):
+    _, plan = train(trial(measures={"end": [exploding]}), tmp_path)
     record = records.read_record(folder(tmp_path, plan))
     assert record is not None
     assert (record["status"], record["reason"]) == ("failed", "RuntimeError: out of luck")
