@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 def sweeps_of(root: Root = None) -> list[dict[str, Any]]:
     """A row a sweep: trials, replicates planned and recorded."""
     place = storage.resolve(root)
-    return [_row(name, place / name) for name in storage.sweeps_in(place)]
+    return [_row(name, *_counts(place / name)) for name in storage.sweeps_in(place)]
 
 
-def _row(name: str, sweep: Path) -> dict[str, Any]:
-    counts, planned = _counts(sweep)
+def _row(name: str, counts: Counter[str], planned: list[Any]) -> dict[str, Any]:
     recorded = sum(n for state, n in counts.items() if state not in ("new", "started"))
     return {"sweep": name, "trials": len(planned), "replicates": counts.total(), "recorded": recorded}
 
@@ -47,10 +46,10 @@ def status_of(name: str, root: Root = None) -> dict[str, Any]:
     sweep = storage.sweep_folder(place, name)
     from sweeps.tracking import lag
 
-    counts, _ = _counts(sweep)
+    counts, planned = _counts(sweep)
     behind = lag.read(sweep)
     return {
-        **_row(name, sweep),
+        **_row(name, counts, planned),
         "storage": str(place),
         "tracking": str(behind) if behind else "not projected to MLflow yet",
         "states": {str(state): count for state, count in sorted(counts.items())},

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+ToParquet = Annotated[Path | None, typer.Option(help="Write a parquet file.")]
 OnTest = Annotated[
     bool, typer.Option("--select-on-test", help="Allow test metrics to choose; stamped on the answer.")
 ]
@@ -77,8 +79,8 @@ def best(
 def trials(
     name: Name,
     as_json: AsJson = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    parquet: Annotated[Path | None, typer.Option(help="Write a parquet file.")] = None,
+    csv: AsCsv = False,
+    parquet: ToParquet = None,
     storage: Storage = None,
 ) -> None:
     """A row a trial: statistics over its replicates."""
@@ -90,8 +92,8 @@ def trials(
 def replicates(
     name: Name,
     as_json: AsJson = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    parquet: Annotated[Path | None, typer.Option(help="Write a parquet file.")] = None,
+    csv: AsCsv = False,
+    parquet: ToParquet = None,
     storage: Storage = None,
 ) -> None:
     """A row a replicate: configuration, seeds, status, final numbers."""
