@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from rmt.layers import match_structure as match_structure
     from rmt.marchenko_pastur import MarchenkoPastur as MarchenkoPastur
     from rmt.matrices import Factors as Factors
+    from rmt.matrices import Layer as Layer
     from rmt.matrices import pad_factors as pad_factors
     from rmt.matrices import parameters as parameters
     from rmt.measures import MEASURES as MEASURES
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from rmt.noise import fit_stack as fit_stack
     from rmt.optimiser_state import carry_state as carry_state
     from rmt.optimiser_state import project_momentum as project_momentum
-    from rmt.plan import Layer as Layer
     from rmt.presets import reference as reference
     from rmt.pruner import Pruner as Pruner
     from rmt.report import PruneReport as PruneReport
@@ -79,14 +79,13 @@ _EXPORTS: dict[str, tuple[str, ...]] = {
     "landscape": (),
     "layers": ("LowRankConv2d", "LowRankLinear", "match_structure"),
     "marchenko_pastur": ("MarchenkoPastur",),
-    "matrices": ("Factors", "pad_factors", "parameters"),
+    "matrices": ("Factors", "Layer", "pad_factors", "parameters"),
     "measures": ("MEASURES", "measure"),
     "memory": ("Memory",),
     "module_layers": ("layers_of", "matrices_of"),
     "module_pruning": ("prune",),
     "noise": ("NoiseFit", "fit", "fit_stack"),
     "optimiser_state": ("carry_state", "project_momentum"),
-    "plan": ("Layer",),
     "plot": (),
     "presets": ("reference",),
     "pruner": ("Pruner",),

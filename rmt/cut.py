@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
-from rmt.matrices import Factors, Weight, dense, parameters, saves
+from rmt.matrices import Factors, Layer, Weight, dense, parameters, saves
 from rmt.noise import NoiseFit
-from rmt.plan import Layer, LayerPlan
+from rmt.plan import LayerPlan
 from rmt.rebuild import rebuild
 from rmt.spectrum import Spectrum, spectrum
 

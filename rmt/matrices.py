@@ -1,8 +1,9 @@
-"""A layer's matrix, dense or as a pair of factors, and how many parameters it has."""
+"""A layer's matrix: what it is called, dense or as a pair of factors, and how many parameters it has."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -33,6 +34,31 @@ class Factors(NamedTuple):
 
 
 Weight: TypeAlias = Tensor | Factors
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One matrix of a network.
+
+    Attributes:
+        name: Such as "features.3" or "1"; overrides match it.
+        kind: "linear", "conv1d", "conv2d", "embedding" or "projection"; overrides match it too.
+        rows, cols: Its shape; a convolution is out × in·k·k.
+        head: Whether it is the last layer.
+        factorable: Whether it can be replaced by two layers.
+    """
+
+    name: str
+    kind: str
+    rows: int
+    cols: int
+    head: bool = False
+    factorable: bool = True
+
+    @property
+    def smaller(self) -> int:
+        """p."""
+        return min(self.rows, self.cols)
 
 
 def shape_of(weight: Weight) -> tuple[int, int]:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from rmt.errors import InvalidWeight
 from rmt.layers import LowRankConv2d, LowRankLinear, low_rank
-from rmt.matrices import Factors, Weight, shape_of
-from rmt.plan import Layer
+from rmt.matrices import Factors, Layer, Weight, dense, shape_of
 
 Undo = Callable[[], None]
 
@@ -108,6 +108,28 @@ def layers_of(module: nn.Module, heads: Sequence[str] | None = None) -> list[Lay
 def matrices_of(module: nn.Module) -> dict[str, Weight]:
     """Every matrix of a module by layer name: convolutions unfolded, groups and projections one by one."""
     return {place.layer.name: place.read(module) for place in places_of(module)}
+
+
+def matrix_of(layer: nn.Module) -> Weight:
+    """The matrix of one layer; a stack where it has several: groups of a convolution, projections of attention.
+
+    Raises:
+        InvalidWeight: The module has no matrix of its own, or several of unequal shapes.
+    """
+    kind = type(layer).__name__
+    own = [place for place in places_of(layer) if place.part == ""]
+    if not own:
+        raise InvalidWeight(
+            f"a {kind} has no weight matrix of its own; linear, convolution (1-d or 2-d), embedding and attention "
+            "layers have; rmt.analyse takes whole networks"
+        )
+    if len(own) == 1:
+        return own[0].read(layer)
+    matrices = {place.layer.name: dense(place.read(layer)) for place in own}
+    shapes = {name: tuple(matrix.shape) for name, matrix in matrices.items()}
+    if len(set(shapes.values())) > 1:
+        raise InvalidWeight(f"the matrices of this {kind} differ in shape: {shapes}; take them by rmt.matrices_of")
+    return torch.stack([*matrices.values()])
 
 
 def _places(name: str, part: nn.Module) -> Iterator[Place]:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rmt.edges import noise_edge, noise_threshold
 from rmt.errors import DegenerateSpectrum, InvalidWeight
@@ -80,7 +80,7 @@ class NoiseFit:
 
 
 def fit(
-    weight: Weight | Spectrum,
+    weight: Weight | nn.Module | Spectrum,
     noise: str = "bema_two_pass",
     *,
     generator: torch.Generator | None = None,
@@ -89,7 +89,7 @@ def fit(
     """Fit the Marchenko–Pastur law to one matrix.
 
     Args:
-        weight: A matrix, a pair of factors, or a spectrum that was computed already.
+        weight: A matrix, a pair of factors, a layer, or a spectrum that was computed already.
         noise: Name of a registered estimator (`rmt.NOISE`).
         generator: For estimators that draw; a fixed one when not given.
         options: The estimator's own, `beta` among them.
@@ -111,8 +111,10 @@ def fit(
     return _judge(values, noise, float(chosen["beta"]), found)
 
 
-def fit_stack(weight: Tensor | Spectrum, noise: str = "bema_two_pass", **options: Any) -> list[NoiseFit]:
-    """Fit every matrix of a stack (replicate, rows, cols); one batched eigenvalue computation for all.
+def fit_stack(
+    weight: Tensor | nn.Module | Spectrum, noise: str = "bema_two_pass", **options: Any
+) -> list[NoiseFit]:
+    """Fit every matrix of a stack (replicate, rows, cols), or of a layer that has several, as one batch.
 
     Raises as `fit` does, if any matrix gives reason to.
     """

@@ -12,36 +12,12 @@ from pydantic import ValidationError
 from rmt.errors import InvalidOption
 from rmt.estimators import NOISE, Estimator
 from rmt.gate import Gate
+from rmt.matrices import Layer
 from rmt.options import checked, sentence
 from rmt.registry import Entry
 from rmt.rules import RULES, Rule
 
 OVERRIDABLE = ("rule", "aggressiveness", "options", "noise", "gate", "min_rank")
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One matrix of a network.
-
-    Attributes:
-        name: Such as "features.3" or "1"; overrides match it.
-        kind: "linear", "conv1d", "conv2d", "embedding" or "projection"; overrides match it too.
-        rows, cols: Its shape; a convolution is out × in·k·k.
-        head: Whether it is the last layer.
-        factorable: Whether it can be replaced by two layers.
-    """
-
-    name: str
-    kind: str
-    rows: int
-    cols: int
-    head: bool = False
-    factorable: bool = True
-
-    @property
-    def smaller(self) -> int:
-        """p."""
-        return min(self.rows, self.cols)
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from torch.optim import Optimizer
 from rmt.budget import allocate, strength_within
 from rmt.cut import Case, Cut
 from rmt.errors import DegenerateSpectrum, InvalidOption, InvalidWeight
-from rmt.matrices import Weight
+from rmt.matrices import Layer, Weight
 from rmt.memory import Memory
 from rmt.module_pruning import Validate, prune_module
 from rmt.noise import NoiseFit, fit
 from rmt.optimiser_state import Carry
-from rmt.plan import Layer, plan_layers
+from rmt.plan import plan_layers
 from rmt.report import PruneReport
 from rmt.schedule import Schedule
 from rmt.spectrum import Spectrum

@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float64
-from torch import Tensor
+from torch import Tensor, nn
 
 from rmt.eigen import gram_eigenvalues
 from rmt.errors import InvalidWeight
 from rmt.matrices import Factors, Weight, check_matrix, shape_of
+from rmt.module_layers import matrix_of
 
 ROUNDING = 4.0
 """A value that truncation removed comes back from rounding as an eigenvalue below ROUNDING · eps² · λ₁."""
@@ -96,22 +97,32 @@ def core_of(weight: Weight) -> Core:
     return Core(left @ right.mT, basis_left, basis_right.mT)
 
 
-def spectrum(weight: Weight) -> Spectrum:
-    """Spectrum of a matrix (rows, cols), of a stack (replicate, rows, cols), or of a pair of factors.
+def spectrum(weight: Weight | nn.Module) -> Spectrum:
+    """Spectrum of a matrix, of a stack of matrices, of a pair of factors, or of one layer.
 
-    Convolutions, embeddings and attention projections of a module are cut into matrices by
-    `rmt.matrices_of(module)`. The factors' spectrum comes from their QR decompositions, without the dense product;
-    the values beyond their rank are exact zeros.
+    The factors' spectrum comes from their QR decompositions, without the dense product; the values beyond their
+    rank are exact zeros.
+
+    Args:
+        weight: (rows, cols); a stack (replicate, rows, cols); the kernel of a 2-d convolution (out, in, height,
+            width), unfolded to out × in · height · width, or a stack of five dimensions of such; factors; or a
+            layer: linear, 1-d or 2-d convolution (a grouped one gives the stack of its groups), embedding,
+            attention (the stack of its q, k and v projections) or a factored one. A kernel of three dimensions
+            can not be told from a stack: give the 1-d convolution itself. Whole networks: `rmt.analyse`.
 
     Raises:
-        InvalidWeight: Wrong dimension or type, empty, or NaN or infinite entries.
+        InvalidWeight: Wrong dimension or type, empty, NaN or infinite entries, or a module without a matrix of
+            its own.
     """
+    if isinstance(weight, nn.Module):
+        weight = matrix_of(weight)
     if isinstance(weight, Factors):
         check_matrix(weight.left, what="left factor")
         check_matrix(weight.right, what="right factor")
         if weight.left.ndim == 3:
             raise InvalidWeight("factors are taken one replicate at a time: cut off the padding of each first")
     else:
+        weight = weight.flatten(-3) if weight.ndim in (4, 5) else weight
         check_matrix(weight)
     rows, cols = shape_of(weight)
     values = gram_eigenvalues(core_of(weight).matrix).flip(-1).clamp(min=0)

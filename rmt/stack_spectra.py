@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from rmt.errors import InvalidOption, InvalidWeight
-from rmt.matrices import Factors, Weight, dense, shape_of
-from rmt.plan import Layer
+from rmt.matrices import Factors, Layer, Weight, dense, shape_of
 from rmt.spectrum import Spectrum, spectrum
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 import rmt
 from rmt.errors import InvalidWeight
@@ -94,7 +95,7 @@ def test_special_matrices_have_a_spectrum() -> None:
     ("weight", "message"),
     [
         (torch.zeros(3), r"shape \(3,\)"),
-        (torch.zeros(2, 3, 4, 5), r"shape \(2, 3, 4, 5\)"),
+        (torch.zeros(2, 3, 4, 5, 6, 7), r"shape \(2, 3, 4, 5, 6, 7\)"),
         (torch.zeros(0, 3), r"shape \(0, 3\)"),
         (torch.zeros(2, 2, dtype=torch.complex64), "complex64"),
         (torch.zeros(2, 2, dtype=torch.int32), "int32"),
@@ -120,3 +121,49 @@ def test_hill_alpha_of_a_power_law() -> None:
     assert rmt.hill_alpha(values, top=2000) == pytest.approx(3, rel=0.02)
     assert math.isnan(rmt.hill_alpha(torch.zeros(5, dtype=torch.float64)))
     assert rmt.hill_alpha(torch.ones(30, dtype=torch.float64)) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Linear(7, 5), (5, 7)),
+        (nn.Conv1d(4, 6, 3, dilation=2), (6, 12)),
+        (nn.Conv2d(3, 8, (3, 2), dilation=2), (8, 18)),
+        (nn.Conv2d(4, 8, 3, groups=2), (2, 4, 18)),
+        (nn.Conv1d(6, 6, 3, groups=3), (3, 2, 6)),
+        (nn.Embedding(11, 4), (11, 4)),
+        (nn.MultiheadAttention(6, 2), (3, 6, 6)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_layer_gives_the_spectrum_of_each_of_its_matrices(layer: nn.Module, shape: tuple[int, ...]) -> None:
+    found = rmt.spectrum(layer)
+    assert (found.rows, found.cols) == shape[-2:]
+    parameter = layer.in_proj_weight if isinstance(layer, nn.MultiheadAttention) else layer.weight
+    assert isinstance(parameter, torch.Tensor)
+    matrices = parameter.detach().double().reshape(shape)
+    expected = torch.linalg.svdvals(matrices)
+    torch.testing.assert_close(found.singular_values, expected, rtol=1e-9, atol=1e-7)
+    fits = rmt.fit_stack(layer, noise="given", variance=1.0)
+    assert len(fits) == math.prod(shape[:-2])
+
+
+def test_kernel_is_unfolded_and_a_stack_of_kernels_stays_a_stack() -> None:
+    kernels = torch.randn(2, 6, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    together = rmt.spectrum(kernels)
+    assert (together.rows, together.cols, tuple(together.eigenvalues.shape)) == (6, 27, (2, 6))
+    for kernel, single in zip(kernels, together.unstack(), strict=True):
+        torch.testing.assert_close(rmt.spectrum(kernel).eigenvalues, single.eigenvalues, rtol=1e-12, atol=1e-14)
+
+
+def test_factored_layer_gives_the_spectrum_of_its_product() -> None:
+    factors = rmt.Factors(matrix(8, 2, 1), matrix(2, 9, 2))
+    found = rmt.spectrum(rmt.LowRankLinear(factors))
+    torch.testing.assert_close(found.eigenvalues, rmt.spectrum(factors).eigenvalues)
+
+
+def test_module_without_one_matrix_says_what_has_one() -> None:
+    with pytest.raises(InvalidWeight, match=r"a Sequential has no weight matrix of its own.*rmt\.analyse"):
+        rmt.spectrum(nn.Sequential(nn.Linear(3, 3)))
+    with pytest.raises(InvalidWeight, match=r"differ in shape.*\(6, 4\).*rmt\.matrices_of"):
+        rmt.spectrum(nn.MultiheadAttention(6, 2, kdim=4, vdim=5))
