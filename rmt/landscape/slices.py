@@ -66,7 +66,7 @@ class Slice:
     def width_is_cut(self) -> bool:
         """Whether the stretch runs into an end of the slice, so that the true width is larger."""
         left, right = self._shoulders()
-        return left == self.positions[0] or right == self.positions[-1]
+        return bool(left == self.positions[0] or right == self.positions[-1])
 
     def _shoulders(self) -> tuple[float, float]:
         lowest = int(self.losses.argmin())

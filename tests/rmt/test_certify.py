@@ -326,9 +326,9 @@ def test_options_out_of_range_are_refused() -> None:
     model, removed = nn.Sequential(nn.Linear(2, 2)), torch.zeros(2, 2)
     data = torch.ones(1, 2), torch.tensor([0])
     with pytest.raises(InvalidOption, match="failure_probability"):
-        certify(model, "0", removed, data, failure_probability=0)
+        certify(model, "0", removed, data, failure_probability=0.0)
     with pytest.raises(InvalidOption, match="penalty"):
-        certify(model, "0", removed, data, l1=-1)
+        certify(model, "0", removed, data, l1=-1.0)
     with pytest.raises(InvalidOption, match="at least one"):
         certify(model, "0", removed, (torch.ones(0, 2), torch.zeros(0, dtype=torch.long)))
     with pytest.raises(InvalidOption, match="no layer twice"):

@@ -304,7 +304,7 @@ def test_what_makes_no_sense_is_refused(mlp: nn.Sequential, data: Data) -> None:
     with pytest.raises(InvalidOption, match="samples is 1"):
         landscape.trace(objective, 1)
     with pytest.raises(InvalidOption, match="radius is -1"):
-        landscape.sam(objective, radius=-1)
+        landscape.sam(objective, radius=-1.0)
     with pytest.raises(InvalidOption, match="points is 2"):
         landscape.slice_1d(objective, points=2)
     with pytest.raises(InvalidOption, match="points is 2"):

@@ -144,8 +144,13 @@ def test_layer_gives_the_spectrum_of_each_of_its_matrices(layer: nn.Module, shap
     matrices = parameter.detach().double().reshape(shape)
     expected = torch.linalg.svdvals(matrices)
     torch.testing.assert_close(found.singular_values, expected, rtol=1e-9, atol=1e-7)
-    fits = rmt.fit_stack(layer, noise="given", variance=1.0)
-    assert len(fits) == math.prod(shape[:-2])
+
+
+def test_layer_of_several_matrices_gets_a_fit_for_each() -> None:
+    attention = nn.MultiheadAttention(60, 2)
+    fits = rmt.fit_stack(attention)
+    assert fits == [rmt.fit(matrix) for name, matrix in rmt.matrices_of(attention).items() if "[" in name]
+    assert len(fits) == 3
 
 
 def test_kernel_is_unfolded_and_a_stack_of_kernels_stays_a_stack() -> None:
