@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,8 +44,12 @@ class PruneReport:
         return tuple(cut for cut in self.cuts if cut.status == "cut")
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row a layer: name, status, reason, ranks and what the fit found (singular values)."""
-        return [_row(cut) for cut in self.cuts] + [
+        """A row a matrix: name, status, reason, ranks and what the fit found (singular values).
+
+        Groups of a convolution that were skipped for one reason share a row: depthwise ones have hundreds.
+        """
+        parts = (list(cuts) for _, cuts in groupby(self.cuts, key=lambda cut: cut.name.partition("[")[0]))
+        return [row for cuts in parts for row in _rows(cuts)] + [
             {"layer": name, "status": "skipped", "reason": reason} for name, reason in self.without_matrix.items()
         ]
 
@@ -64,6 +69,14 @@ class PruneReport:
             if place.layer.name in masks and isinstance(weight, Tensor):
                 with torch.no_grad():
                     place.write(module, torch.where(masks[place.layer.name], weight, 0.0))
+
+
+def _rows(cuts: list[Cut]) -> list[dict[str, Any]]:
+    """Rows of the matrices of one layer."""
+    if len(cuts) == 1 or {(cut.status, cut.reason) for cut in cuts} != {("skipped", cuts[0].reason)}:
+        return [_row(cut) for cut in cuts]
+    name = cuts[0].name.partition("[")[0]
+    return [{"layer": name, "status": "skipped", "reason": f"{len(cuts)} groups, of each {cuts[0].reason}"}]
 
 
 def _row(cut: Cut) -> dict[str, Any]:

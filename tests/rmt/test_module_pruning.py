@@ -131,6 +131,15 @@ def test_a_module_with_nothing_to_prune_says_why() -> None:
     assert rmt.prune(nn.ReLU()).rows() == []
 
 
+def test_groups_skipped_for_one_reason_share_a_row_of_the_report() -> None:
+    report = rmt.prune(nn.Sequential(nn.Conv2d(64, 64, 3, groups=64), nn.Conv2d(100, 200, 3, groups=2)))
+    assert len(report.cuts) == 66
+    rows = {row["layer"]: row for row in report.rows()}
+    assert list(rows) == ["0", "1[0]", "1[1]"]
+    assert rows["0"]["reason"].startswith("64 groups, of each ")
+    assert rows["1[0]"]["spikes"] >= 0
+
+
 def test_tied_and_root_weights_are_not_factored() -> None:
     tied = nn.Sequential(
         nn.Linear(64, 64, bias=False), nn.ReLU(), nn.Linear(64, 64, bias=False), nn.Linear(64, 10)
