@@ -25,6 +25,8 @@ from sweeps.table import replicates_of
 
 if TYPE_CHECKING:
     from sweeps.spec import SweepSpec
+    from sweeps.statistics.comparison import VarianceTest
+    from sweeps.statistics.many import Correction
     from sweeps.trial_spec import TrialSpec
 
 Root = str | os.PathLike[str] | None
@@ -201,19 +203,38 @@ def compare(
     name: str,
     *,
     factor: str = "prune.rule",
-    baseline: str = "none",
+    baseline: object = "none",
     metric: str = "test_accuracy",
     within: Sequence[str] | None = None,
+    level: float = 0.95,
+    correction: Correction = "holm",
+    variance_test: VarianceTest = "brown_forsythe",
     storage: Root = None,
 ) -> pd.DataFrame:
     """Compare the arms of a factor with a baseline, paired by seed; a row a group and arm.
 
     See `sweeps.statistics.compare` for the columns and the methods.
+
+    Raises:
+        SweepNotFound: The storage has no such sweep; lists those it has.
+        StatisticsError: A name is no column, or no replicate has the baseline; lists those there are.
     """
+    from sweeps.correctness import correctness_of
     from sweeps.statistics import compare as compare_table
 
     table = replicates(name, storage=storage)
-    return compare_table(table, factor=factor, baseline=baseline, metric=metric, within=within)
+    folder = storages.sweep_folder(storages.resolve(storage), name)
+    return compare_table(
+        table,
+        factor=factor,
+        baseline=baseline,
+        metric=metric,
+        within=within,
+        level=level,
+        correction=correction,
+        variance_test=variance_test,
+        correct=correctness_of(folder, table),
+    )
 
 
 def write_report(name: str, *, storage: Root = None, to: Path | None = None) -> Path:

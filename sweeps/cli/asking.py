@@ -32,6 +32,21 @@ class Format(StrEnum):
     MARKDOWN = "markdown"
 
 
+class Correction(StrEnum):
+    """How p values are corrected over all that was looked at."""
+
+    HOLM = "holm"
+    BENJAMINI_HOCHBERG = "benjamini_hochberg"
+    NONE = "none"
+
+
+class VarianceTest(StrEnum):
+    """The test behind a verdict on variances."""
+
+    BROWN_FORSYTHE = "brown_forsythe"
+    PAIRED_BROWN_FORSYTHE = "paired_brown_forsythe"
+
+
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     for command in (best, trials, replicates, compare, status, logs):
@@ -122,6 +137,9 @@ def compare(
     baseline: Annotated[str, typer.Option(help="The value the others are compared with.")] = "none",
     metric: Annotated[str, typer.Option(help="What is compared.")] = "test_accuracy",
     within: Annotated[str | None, typer.Option(help="Comma-separated paths that make the groups.")] = None,
+    level: Annotated[float, typer.Option(help="Of the intervals; one minus it is that of the verdicts.")] = 0.95,
+    correction: Annotated[Correction, typer.Option(help="Of p values over all arms.")] = Correction.HOLM,
+    variance_test: Annotated[VarianceTest, typer.Option()] = VarianceTest.BROWN_FORSYTHE,
     format_: Annotated[
         Format, typer.Option("--format", help="table, json, csv, latex or markdown.")
     ] = Format.TABLE,
@@ -133,7 +151,17 @@ def compare(
     from sweeps.statistics import render
 
     paths = tuple(part.strip() for part in within.split(",")) if within else None
-    table = sweeps.compare(name, factor=factor, baseline=baseline, metric=metric, within=paths, storage=storage)
+    table = sweeps.compare(
+        name,
+        factor=factor,
+        baseline=baseline,
+        metric=metric,
+        within=paths,
+        level=level,
+        correction=correction.value,
+        variance_test=variance_test.value,
+        storage=storage,
+    )
     if format_ is Format.TABLE:
         show.comparison(table)
     else:

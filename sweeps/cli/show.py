@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 # A file or a pipe has no width: rows stay whole there.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
 SHOWN = ("validation_accuracy", "test_accuracy", "parameters_kept")
+# Columns of a comparison that a narrow terminal does without, in this order.
+LEAST_NEEDED = (
+    "effect",
+    "detectable ratio",
+    "the same without collapsed",
+    "ratio beyond test set",
+    "p (variances)",
+    "P(better)",
+    "sd beyond test set",
+)
 # A log that is not a terminal gets a line when something has changed, at most this often.
 LOG_SECONDS = 10.0
 
@@ -191,33 +202,23 @@ def is_missing(value: object) -> bool:
 
 def comparison(table: pd.DataFrame) -> None:
     """A comparison: a row an arm, then a sentence each."""
-    groups = list(table.columns[: list(table.columns).index("arm")])
-    varying = [c for c in groups if table[c].astype(str).nunique() > 1 and not c.startswith("prune.")]
-    shown = Table(*varying, "arm", "n", "mean", "sd", "difference", "variance ratio", "verdict", box=None)
-    for _, row in table.iterrows():
-        shown.add_row(
-            *(_short(row[c]) for c in varying),
-            escape(row["arm"]),
-            f"{row['n']}",
-            _bounds(row, "mean"),
-            _bounds(row, "sd"),
-            _bounds(row, "difference", sign="+"),
-            _bounds(row, "variance_ratio", digits=".3g"),
-            escape(str(row["verdict"])),
-        )
-    console.print(shown)
+    from sweeps.statistics import presentable
+    from sweeps.statistics.rendering import aligned
+
+    text, dropped = presentable(table), 0
+    lines = aligned(text)
+    for column in LEAST_NEEDED:
+        if not console.is_terminal or max(map(len, lines)) <= console.width:
+            break
+        if column in text:
+            text, dropped = text.drop(columns=column), dropped + 1
+            lines = aligned(text)
+    for line in lines:
+        typer.echo(line)
+    if dropped:
+        console.print(f"{dropped} more columns with a wider terminal or --format")
     for sentence in dict.fromkeys(table["sentence"]):
         console.print(escape(f"- {sentence}"), soft_wrap=True)
-
-
-def _bounds(row: pd.Series, name: str, *, digits: str = ".4f", sign: str = "") -> str:
-    """A number with its interval, as far as there are any."""
-    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
-    if is_missing(value):
-        return "–"
-    if is_missing(low):
-        return f"{value:{sign}{digits}}"
-    return f"{value:{sign}{digits}} [{low:{sign}{digits}}, {high:{sign}{digits}}]"
 
 
 def verdicts(table: pd.DataFrame) -> None:

@@ -12,7 +12,7 @@ from sweeps.report.evidence import Evidence
 from sweeps.report.words import plural
 from sweeps.statistics import Comparison, Comparisons, Finding, Versus, compare_arms
 from sweeps.statistics.cells import Cell, cells
-from sweeps.statistics.errors import StatisticsError
+from sweeps.statistics.errors import StatisticsError, UnknownBaseline
 from sweeps.statistics.frame import comparison_frame
 
 FACTOR, BASELINE = "prune.rule", "none"
@@ -94,6 +94,8 @@ def contrasts(evidence: Evidence) -> Contrasts:
     metric = evidence.metric
     try:
         answers = compare_arms(evidence.table, factor=FACTOR, baseline=BASELINE, metric=metric)
+    except UnknownBaseline as error:
+        return Contrasts(metric, [], pd.DataFrame(), None, [f"Nothing to compare with: {error}."])
     except StatisticsError as error:
         return Contrasts(metric, [], pd.DataFrame(), None, [str(error)])
     frame = comparison_frame(answers)

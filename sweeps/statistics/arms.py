@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from typing import TypeAlias
+
 import numpy as np
+from numpy.typing import NDArray
 
 from sweeps.statistics.cells import Cell
 from sweeps.statistics.collapse import collapsed_replicates
 from sweeps.statistics.comparison import Comparison, VarianceTest, Versus
+from sweeps.statistics.excess import excess_of, excess_ratio
 from sweeps.statistics.failures import failure_rate
 from sweeps.statistics.finding import Finding
 from sweeps.statistics.groups import Arm, Group
@@ -23,6 +28,8 @@ from sweeps.statistics.spread import sd, unpaired_variance_ratio, variance_ratio
 from sweeps.statistics.spread_tests import brown_forsythe, paired_brown_forsythe
 
 Unit = tuple[Cell, ...]
+# By replicate id, whether it was right on each test example.
+Correct: TypeAlias = Mapping[str, NDArray[np.bool_]]
 
 
 def broken_units(units: dict[Unit, float], arm: Arm, mode: Mode) -> set[Unit]:
@@ -32,12 +39,36 @@ def broken_units(units: dict[Unit, float], arm: Arm, mode: Mode) -> set[Unit]:
     return {unit for unit, broken in zip(units, beyond, strict=True) if broken} | (arm.dead_units() & set(units))
 
 
-def describe(group: Group, arm: Arm, level: float, mode: Mode) -> Comparison:
+def rates(arm: Arm, units: Collection[Unit], correct: Correct) -> NDArray[np.bool_] | Array | None:
+    """How often each unit was right on each example, (units, examples); bool where a unit is one replicate.
+
+    None if it is not known for all of them, or their test sets differ in size.
+    """
+    names: dict[Unit, list[str]] = {unit: [] for unit in units}
+    for (unit, _), name in arm.replicates.items():
+        if unit in names:
+            names[unit].append(name)
+    found = [[correct[name] for name in ours if name in correct] for ours in names.values()]
+    complete = all(ours and len(bits) == len(ours) for ours, bits in zip(names.values(), found, strict=True))
+    if not complete or len({bits.size for ours in found for bits in ours}) != 1:
+        return None
+    if all(len(bits) == 1 for bits in found):
+        return np.array([bits[0] for bits in found])
+    return np.array([np.mean(bits, axis=0) for bits in found])
+
+
+def excess(arm: Arm, units: Collection[Unit], correct: Correct | None, level: float) -> Finding | None:
+    """Variance in excess of the test set's over some units; None where correctness is not known."""
+    known = rates(arm, units, correct) if correct is not None and len(units) > 1 else None
+    return None if known is None else excess_of(known, level)
+
+
+def describe(group: Group, arm: Arm, level: float, mode: Mode, correct: Correct | None = None) -> Comparison:
     """The arm on its own: counts, mean, spread, divergence, collapsed replicates and the spread without them."""
     units, counts = arm.units(), arm.counts
     broken = broken_units(units, arm, mode)
     values = np.array(list(units.values()))
-    healthy = np.array([value for unit, value in units.items() if unit not in broken])
+    left = {unit: value for unit, value in units.items() if unit not in broken}
     ended = counts.finished + counts.missing + counts.diverged
     return Comparison(
         group=group.settings,
@@ -48,7 +79,9 @@ def describe(group: Group, arm: Arm, level: float, mode: Mode) -> Comparison:
         spread=sd(values, level=level),
         divergence=failure_rate(counts.diverged, ended, level=level),
         collapsed=len(broken),
-        healthy_spread=sd(healthy, level=level) if broken else None,
+        healthy_spread=sd(np.array(list(left.values())), level=level) if broken else None,
+        excess=excess(arm, units, correct, level),
+        healthy_excess=excess(arm, left, correct, level) if broken else None,
     )
 
 
@@ -58,7 +91,9 @@ def shared(arm: Arm, baseline: Arm) -> tuple[dict[Unit, float], dict[Unit, float
     return arm.units(keys), baseline.units(keys)
 
 
-def set_against(arm: Arm, baseline: Arm, level: float, test: VarianceTest, mode: Mode) -> Versus:
+def set_against(
+    arm: Arm, baseline: Arm, level: float, test: VarianceTest, mode: Mode, correct: Correct | None = None
+) -> Versus:
     """The arm against its baseline: paired by seed if they share any, else as independent samples."""
     of_arm, of_baseline = shared(arm, baseline)
     paired = bool(of_arm)
@@ -76,6 +111,10 @@ def set_against(arm: Arm, baseline: Arm, level: float, test: VarianceTest, mode:
         equality=equality(first, second),
         better=better,
         healthy_ratio=_healthy_ratio(of_arm, of_baseline, broken, paired, level),
+        excess_ratio=_excess_ratio((arm, baseline), (of_arm, of_baseline), correct, level),
+        healthy_excess_ratio=_excess_ratio((arm, baseline), (of_arm, of_baseline), correct, level, broken)
+        if broken & (set(of_arm) | set(of_baseline))
+        else None,
         smallest_ratio=detectable_ratio(first.size, baseline_n=second.size, level=level),
         smallest_difference=detectable_difference(first.size, sd_of_differences=spread, level=level)
         if isinstance(spread, float)
@@ -98,6 +137,21 @@ def _unpaired(arm: Array, baseline: Array, level: float, mode: Mode) -> tuple[Fi
         unpaired_variance_ratio(arm, baseline, level=level),
         unpaired_probability_of_improvement(arm, baseline, level=level, mode=mode),
     )
+
+
+def _excess_ratio(
+    arms: tuple[Arm, Arm],
+    units: tuple[dict[Unit, float], dict[Unit, float]],
+    correct: Correct | None,
+    level: float,
+    without: Collection[Unit] = (),
+) -> Finding | None:
+    """Ratio of excess variances over the units compared; None where correctness is not known."""
+    found = [
+        excess(arm, [unit for unit in ours if unit not in without], correct, level)
+        for arm, ours in zip(arms, units, strict=True)
+    ]
+    return excess_ratio(found[0], found[1]) if found[0] and found[1] else None
 
 
 def _healthy_ratio(

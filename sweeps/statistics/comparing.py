@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from sweeps.statistics.arms import describe, set_against
-from sweeps.statistics.cells import require
+from sweeps.statistics.arms import Correct, describe, set_against
+from sweeps.statistics.cells import cell, cells, matches, order, require
 from sweeps.statistics.columns import Columns, assign
 from sweeps.statistics.comparison import Comparison, Comparisons, VarianceTest, shown
+from sweeps.statistics.errors import UnknownBaseline, UnknownChoice
 from sweeps.statistics.frame import comparison_frame
 from sweeps.statistics.groups import Group, arrange
 from sweeps.statistics.improvement import Mode
@@ -23,6 +24,8 @@ from sweeps.statistics.many import Correction, adjusted
 if TYPE_CHECKING:
     import pandas as pd
 
+# What correctness on the test examples is the spread of.
+TESTED = "test_accuracy"
 LOSSES = ("loss", "penalty", "error")
 
 
@@ -43,6 +46,7 @@ def compare(
     correction: Correction = "holm",
     variance_test: VarianceTest = "brown_forsythe",
     mode: Mode | None = None,
+    correct: Correct | None = None,
 ) -> pd.DataFrame:
     """Compare each value of a factor with its baseline, a row a group and arm; parameters as in `compare_arms`.
 
@@ -61,6 +65,7 @@ def compare(
             correction=correction,
             variance_test=variance_test,
             mode=mode,
+            correct=correct,
         )
     )
 
@@ -77,6 +82,7 @@ def compare_arms(
     correction: Correction = "holm",
     variance_test: VarianceTest = "brown_forsythe",
     mode: Mode | None = None,
+    correct: Correct | None = None,
 ) -> Comparisons:
     """Compare each value of a factor with its baseline, in every group of otherwise equal configurations.
 
@@ -96,16 +102,23 @@ def compare_arms(
         variance_test: The test behind the verdict on variances; the paired one applies where seeds are
             shared.
         mode: Whether more (`max`) or less (`min`) of the metric is better; by default told from its name.
+        correct: By replicate id, whether it was right on each test example: gives the test accuracy's spread in
+            excess of the finite test set's. Other metrics have none.
 
     Raises:
         UnknownColumn: A name is no column; the message lists the columns.
+        UnknownBaseline: No replicate has the baseline; the message lists the factor's values.
+        UnknownChoice: A level outside (0.5, 1), or an unknown correction or test.
     """
+    _require_choices(level, correction, variance_test)
     require(table, [factor, metric])
+    _require_baseline(table, factor, baseline)
+    correct = correct if metric == TESTED else None
     columns = assign(table, factor, baseline, within, unit)
     mode = mode or mode_of(metric)
     rows: list[Comparison] = []
     for group in arrange(table, columns, baseline, metric):
-        rows += _group_rows(group, columns, baseline, level, variance_test, mode)
+        rows += _group_rows(group, columns, baseline, level, variance_test, mode, correct)
     corrected, family = _corrected(rows, correction)
     return Comparisons(
         rows=tuple(corrected),
@@ -120,19 +133,43 @@ def compare_arms(
     )
 
 
+def _require_choices(level: float, correction: str, variance_test: str) -> None:
+    if not 0.5 < level < 1:
+        raise UnknownChoice(f"level is {level:g}; allowed: above 0.5 and below 1")
+    for field, value, known in (
+        ("correction", correction, get_args(Correction)),
+        ("variance_test", variance_test, get_args(VarianceTest)),
+    ):
+        if value not in known:
+            raise UnknownChoice(f"unknown {field} {value!r}; known: {', '.join(known)}")
+
+
+def _require_baseline(table: pd.DataFrame, factor: str, baseline: object) -> None:
+    known = dict.fromkeys(value for (value,) in cells(table, [factor]))
+    if known and not any(matches(value, baseline) for value in known):
+        listed = ", ".join(shown(value) for value in sorted(known, key=order))
+        raise UnknownBaseline(f"no replicate has {factor} = {shown(cell(baseline))}; known here: {listed}")
+
+
 def _group_rows(
-    group: Group, columns: Columns, baseline: object, level: float, test: VarianceTest, mode: Mode
+    group: Group,
+    columns: Columns,
+    baseline: object,
+    level: float,
+    test: VarianceTest,
+    mode: Mode,
+    correct: Correct | None,
 ) -> list[Comparison]:
     """Rows of one group, baseline first; arms are compared if the group has exactly one baseline."""
-    bases = [replace(describe(group, arm, level, mode), is_baseline=True) for arm in group.baselines]
-    rows = [describe(group, arm, level, mode) for arm in group.arms]
+    bases = [replace(describe(group, arm, level, mode, correct), is_baseline=True) for arm in group.baselines]
+    rows = [describe(group, arm, level, mode, correct) for arm in group.arms]
     obstacle = _obstacle(bases, rows, f"{columns.factor} = {shown(baseline)}")
     if obstacle:
         return bases + [replace(row, obstacle=obstacle) for row in rows]
     if not rows:
         alone = f"Nothing to compare: {columns.factor} is {shown(baseline)} throughout."
         return [replace(row, obstacle=alone) for row in bases]
-    against = [set_against(arm, group.baselines[0], level, test, mode) for arm in group.arms]
+    against = [set_against(arm, group.baselines[0], level, test, mode, correct) for arm in group.arms]
     return bases + [replace(row, versus=versus) for row, versus in zip(rows, against, strict=True)]
 
 

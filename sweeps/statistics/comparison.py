@@ -26,6 +26,8 @@ class Versus:
         equality: Test of equal variances.
         better: Probability of improvement.
         healthy_ratio: The ratio without the seeds that collapsed in either arm, if any did.
+        excess_ratio: Ratio of the variances in excess of the test set's; None where correctness is not known.
+        healthy_excess_ratio: The same without the seeds that collapsed in either arm, if any did.
         smallest_ratio: What ratio could have been seen.
         smallest_difference: What difference could have been seen.
         paired: Whether the arms share seeds; if not, they are compared as independent samples.
@@ -37,6 +39,8 @@ class Versus:
     equality: Finding
     better: Finding
     healthy_ratio: Finding | None
+    excess_ratio: Finding | None
+    healthy_excess_ratio: Finding | None
     smallest_ratio: Finding
     smallest_difference: Finding | None
     paired: bool
@@ -56,6 +60,8 @@ class Comparison:
         location, spread, divergence: Mean, standard deviation and divergence rate of the arm.
         collapsed: Finished replicates that are dead or lie beyond a gap below the healthy ones.
         healthy_spread: Standard deviation without them, if there are any.
+        excess: Variance in excess of the test set's; None where it is not known which examples were right.
+        healthy_excess: The same without collapsed replicates, if there are any.
         versus: The comparison with the baseline; None for the baseline, or where there is none.
         obstacle: Why `versus` is None.
     """
@@ -69,6 +75,8 @@ class Comparison:
     divergence: Finding
     collapsed: int
     healthy_spread: Finding | None
+    excess: Finding | None
+    healthy_excess: Finding | None
     versus: Versus | None = None
     obstacle: str = ""
 

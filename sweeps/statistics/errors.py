@@ -13,3 +13,11 @@ class InvalidSample(StatisticsError):
 
 class UnknownColumn(StatisticsError, LookupError):
     """A column that the table does not have; the message lists those it has."""
+
+
+class UnknownBaseline(StatisticsError, LookupError):
+    """A baseline that no replicate has; the message lists the factor's values."""
+
+
+class UnknownChoice(StatisticsError):
+    """A level, correction or test that there is not; the message lists what is allowed."""

@@ -8,7 +8,7 @@ would matter on new data.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from sweeps.statistics import wording
@@ -16,22 +16,26 @@ from sweeps.statistics.assumptions import independence
 from sweeps.statistics.errors import InvalidSample
 from sweeps.statistics.finding import Finding, Interval, unanswered
 from sweeps.statistics.registry import STATISTICS, Level
-from sweeps.statistics.samples import is_constant
+from sweeps.statistics.samples import Array, is_constant
 from sweeps.statistics.spread import bonett_interval
+
+METHOD = "variance less that of a finite test set; Bonett interval, chi-squared test"
 
 
 def sampling_variance(correct: ArrayLike) -> float:
     """Variance of accuracy over runs that N independent examples give: the mean of p_i (1 - p_i), over N.
 
-    Unbiased: p_i is estimated from R runs, whose p (1 - p) is too small by (R - 1) / R.
+    Unbiased: each p_i (1 - p_i) is the variance over R runs with R - 1 in its denominator. Where a run is itself
+    the mean of several networks, its variance on an example is what stands for p_i (1 - p_i).
 
     Args:
-        correct: Shape (runs, examples), whether a run was right on an example.
+        correct: Shape (runs, examples), whether a run was right on an example; or how often, in 0..1.
     """
-    bits = np.asarray(correct, dtype=bool)
-    runs, examples = bits.shape
-    rates = bits.mean(axis=0)
-    return float((rates * (1 - rates)).mean() * runs / (runs - 1) / examples)
+    rates = np.asarray(correct)
+    if rates.dtype == np.bool_:  # sums of bits are exact and several times faster
+        shares = rates.mean(axis=0)
+        return float((shares * (1 - shares)).mean() * rates.shape[0] / (rates.shape[0] - 1) / rates.shape[1])
+    return float(rates.var(axis=0, ddof=1).mean() / rates.shape[1])
 
 
 @STATISTICS.register(takes="bits", question="spread", default=True)
@@ -47,21 +51,25 @@ def excess_variance(correct: ArrayLike, *, level: Level = 0.95) -> Finding:
     Source: Jordan, arXiv:2304.01910 (distribution-wise variance).
     """
     bits = np.asarray(correct)
-    method = "variance less that of a finite test set; Bonett interval, chi-squared test"
     if bits.ndim != 2 or bits.dtype != np.bool_:
         raise InvalidSample(
             f"correctness must be bool of shape (replicates, examples); got {bits.dtype} {bits.shape}"
         )
-    runs, examples = bits.shape
+    return excess_of(bits, level)
+
+
+def excess_of(rates: NDArray[np.bool_] | Array, level: float) -> Finding:
+    """The finding for units that are replicates (bool) or means of several (shares in 0..1), (units, examples)."""
+    runs, examples = rates.shape
     if runs < 2 or examples < 2:
         shown = f"{wording.plural(runs, 'replicate')} on {wording.plural(examples, 'example')}"
         why = f"No excess variance from {shown}: at least 2 of each needed."
-        return unanswered("excess_variance", runs, method, why)
-    accuracy = bits.mean(axis=1)
-    raw, expected = float(accuracy.var(ddof=1)), sampling_variance(bits)
+        return unanswered("excess_variance", runs, METHOD, why)
+    accuracy = rates.mean(axis=1)
+    raw, expected = float(accuracy.var(ddof=1)), sampling_variance(rates)
     if expected == 0:
         why = f"All {runs} replicates are right on the same examples: no spread, none expected."
-        return unanswered("excess_variance", runs, method, why, 0.0)
+        return unanswered("excess_variance", runs, METHOD, why, 0.0)
     factor = examples / (examples - 1)
     estimate = (raw - expected) * factor
     mean_rate = float(accuracy.mean())
@@ -83,7 +91,7 @@ def excess_variance(correct: ArrayLike, *, level: Level = 0.95) -> Finding:
         estimate,
         interval,
         runs,
-        method,
+        METHOD,
         _sentence(raw, expected, estimate, interval, p, runs, examples),
         p,
         raw / expected,
@@ -93,17 +101,33 @@ def excess_variance(correct: ArrayLike, *, level: Level = 0.95) -> Finding:
     )
 
 
+def excess_ratio(arm: Finding, baseline: Finding) -> Finding:
+    """Ratio of two excess variances; None with the reason where either is no more than the test set's.
+
+    A point without an interval: with as few replicates as trials have, the baseline's excess may be nothing, and
+    then no ratio bounds it. The two standard deviations in excess carry the intervals.
+    """
+    method, n = "ratio of variances in excess of the test set's", min(arm.n, baseline.n)
+    if arm.estimate is None or baseline.estimate is None:
+        return unanswered("excess_ratio", n, method, "No ratio of excess variances: an arm has none.")
+    if baseline.estimate <= 0:
+        why = "No ratio of excess variances: the baseline scatters no more than its test set alone makes it."
+        return unanswered("excess_ratio", n, method, why)
+    ratio = max(arm.estimate, 0.0) / baseline.estimate
+    sentence = f"Ratio of variances in excess of the test set's {wording.ratio(ratio)}, without an interval."
+    return Finding("excess_ratio", ratio, None, n, method, sentence)
+
+
 def _sentence(
     raw: float, expected: float, estimate: float, interval: Interval | None, p: float, runs: int, examples: int
 ) -> str:
     """Standard deviations, since people read those; a negative variance is none."""
-    scale = raw**0.5 / 10 or expected**0.5 / 10
-    shown = wording.number(max(estimate, 0.0) ** 0.5, scale)
+    shown = wording.ratio(max(estimate, 0.0) ** 0.5)
     if interval is not None:
-        ends = [wording.number(max(end, 0.0) ** 0.5, scale) for end in (interval.low, interval.high)]
+        ends = [wording.ratio(max(end, 0.0) ** 0.5) for end in (interval.low, interval.high)]
         shown += f", {wording.percent(interval.level)} interval [{ends[0]}, {ends[1]}]"
     return (
-        f"Standard deviation {wording.number(raw**0.5, scale)} over {runs} replicates, of which a test set of "
-        f"{examples} examples alone gives {wording.number(expected**0.5, scale)}; in excess {shown} "
+        f"Standard deviation {wording.ratio(raw**0.5)} over {wording.plural(runs, 'replicate')}, of which a test "
+        f"set of {examples:,} examples alone gives {wording.ratio(expected**0.5)}; in excess {shown} "
         f"({wording.p_value(p)} of none)."
     )

@@ -9,10 +9,13 @@
 | `divergence_rate`, `…_low`, `…_high` | Clopper–Pearson |
 | `mean`, `…_low`, `…_high` | Student t |
 | `sd`, `…_low`, `…_high`, `sd_healthy` | Bonett; without collapsed replicates |
+| `test_set_sd` | what a finite test set alone gives; this and the excess where correctness is recorded |
+| `excess_sd`, `…_low`, `…_high`, `excess_sd_healthy` | in excess of it; without collapsed replicates |
 | `n_pairs` | seeds in both arms; 0: compared as independent samples |
 | `difference`, `…_low`, `…_high`, `effect`, `p_difference`, `p_difference_corrected` | arm minus baseline |
 | `better`, `…_low`, `…_high` | probability of improvement |
 | `variance_ratio`, `…_low`, `…_high`, `variance_ratio_healthy` | arm over baseline |
+| `excess_ratio`, `excess_ratio_healthy` | ratio of the variances in excess |
 | `p_variances`, `p_variances_corrected` | Brown–Forsythe |
 | `detectable_ratio`, `detectable_difference` | what 80 % of such experiments would have found |
 | `verdict`, `sentence` | in words |
@@ -38,12 +41,16 @@ NUMBERS = (
     *(f"divergence_rate{end}" for end in ("", "_low", "_high")),
     *(f"mean{end}" for end in ("", "_low", "_high")),
     *(f"sd{end}" for end in ("", "_low", "_high", "_healthy")),
+    "test_set_sd",
+    *(f"excess_sd{end}" for end in ("", "_low", "_high", "_healthy")),
     *(f"difference{end}" for end in ("", "_low", "_high")),
     "effect",
     "p_difference",
     "p_difference_corrected",
     *(f"better{end}" for end in ("", "_low", "_high")),
     *(f"variance_ratio{end}" for end in ("", "_low", "_high", "_healthy")),
+    "excess_ratio",
+    "excess_ratio_healthy",
     "p_variances",
     "p_variances_corrected",
     "detectable_ratio",
@@ -90,10 +97,31 @@ def _row(row: Comparison, answers: Comparisons) -> dict[str, object]:
         **_ends("mean", row.location),
         **_ends("sd", row.spread),
         "sd_healthy": healthy.estimate,
+        **_excess(row),
         "verdict": verdict(row, answers),
         "sentence": sentence(row, answers),
     }
     return numbers | (_versus(row.versus) if row.versus else {})
+
+
+def _excess(row: Comparison) -> dict[str, float | None]:
+    """Standard deviations, since people read those; a negative excess variance is none."""
+    if row.excess is None or row.excess.estimate is None:
+        return {}
+    interval = row.excess.interval
+    healthy = row.excess if row.healthy_excess is None else row.healthy_excess
+    alone = row.excess.details.get("test_set_sd", 0.0)
+    return {
+        "test_set_sd": float(alone) if alone is not None else None,
+        "excess_sd": _deviation(row.excess.estimate),
+        "excess_sd_low": _deviation(interval.low) if interval else None,
+        "excess_sd_high": _deviation(interval.high) if interval else None,
+        "excess_sd_healthy": _deviation(healthy.estimate),
+    }
+
+
+def _deviation(variance: float | None) -> float | None:
+    return None if variance is None else float(max(variance, 0.0) ** 0.5)
 
 
 def _versus(versus: Versus) -> dict[str, object]:
@@ -108,11 +136,17 @@ def _versus(versus: Versus) -> dict[str, object]:
         **_ends("better", versus.better),
         **_ends("variance_ratio", versus.ratio),
         "variance_ratio_healthy": healthy.estimate,
+        "excess_ratio": _estimate(versus.excess_ratio),
+        "excess_ratio_healthy": _estimate(versus.healthy_excess_ratio or versus.excess_ratio),
         "p_variances": versus.equality.p,
         "p_variances_corrected": versus.p_variances,
         "detectable_ratio": versus.smallest_ratio.estimate,
         "detectable_difference": None if smallest is None else smallest.estimate,
     }
+
+
+def _estimate(finding: Finding | None) -> float | None:
+    return None if finding is None else finding.estimate
 
 
 def _ends(name: str, finding: Finding) -> dict[str, float | None]:

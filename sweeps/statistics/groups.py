@@ -40,6 +40,7 @@ class Arm:
     Attributes:
         settings: The factor and the arm columns with their values.
         values: Metric of the finished replicates by unit and averaged columns.
+        replicates: Their replicate ids, where the table has any.
         dead: Those among them that never predict some class.
         resolution: Step in which the metric is measured, as far as the table shows: its smallest difference.
         counts: All replicates by how they ended.
@@ -47,6 +48,7 @@ class Arm:
 
     settings: Mapping[str, Cell]
     values: dict[Key, float] = field(default_factory=dict)
+    replicates: dict[Key, str] = field(default_factory=dict)
     dead: set[Key] = field(default_factory=set)
     statuses: list[str] = field(default_factory=list)
     resolution: float = 0.0
@@ -90,6 +92,7 @@ def arrange(table: pd.DataFrame, columns: Columns, baseline: object, metric: str
     names = (columns.factor, *columns.arm)
     keys = zip(cells(table, columns.unit), cells(table, columns.averaged), strict=True)
     rows = zip(cells(table, columns.group), cells(table, names), keys, _outcomes(table, metric), strict=True)
+    names_of = table["replicate_id"].astype(str).tolist() if "replicate_id" in table.columns else None
     step = _resolution(table, metric)
     for row, (group, settings, key, (status, value, dead)) in enumerate(rows):
         fresh = Arm(dict(zip(names, settings, strict=True)), resolution=step)
@@ -98,6 +101,8 @@ def arrange(table: pd.DataFrame, columns: Columns, baseline: object, metric: str
         if status == Status.FINISHED:
             place = key if columns.unit else ((row,), key[1])
             arm.values[place] = value
+            if names_of is not None:
+                arm.replicates[place] = names_of[row]
             if dead:
                 arm.dead.add(place)
     ordered = sorted(groups.items(), key=lambda item: [order(value) for value in item[0]])

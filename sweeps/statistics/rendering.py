@@ -27,13 +27,19 @@ LATEX_ESCAPES = str.maketrans(
         "\\": r"\textbackslash{}",
         "±": r"$\pm$",
         "−": "$-$",
+        "×": r"$\times$",
     }
 )
 
 
 def presentable(frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns people read, as text: n, mean ± half-width, sd, difference, variance ratio, p, verdict."""
+    """The columns people read, as text: n, mean ± half-width, sd, difference, variance ratio, p, verdict.
+
+    Spreads without collapsed replicates have columns where some collapsed, those in excess of the test set's where
+    correctness is known.
+    """
     groups = list(frame.attrs["columns"]["group"])
+    broken, known = bool((frame["n_collapsed"] > 0).any()), bool(frame["excess_sd"].notna().any())
     return pd.DataFrame(
         {
             **{name: [shown(cell(value)) for value in frame[name]] for name in groups},
@@ -43,16 +49,32 @@ def presentable(frame: pd.DataFrame) -> pd.DataFrame:
             "collapsed": frame["n_collapsed"].astype(str),
             "mean": [_give_or_take(row, "mean") for _, row in frame.iterrows()],
             "sd": [_ratio(row, "sd") for _, row in frame.iterrows()],
+            **_optional(frame, "sd without collapsed", "sd_healthy", broken),
+            **_optional(frame, "sd beyond test set", "excess_sd", known, ends=True),
+            **_optional(frame, "the same without collapsed", "excess_sd_healthy", broken and known),
             "difference": [_interval(row, "difference") for _, row in frame.iterrows()],
             "p": [_p_value(row["p_difference_corrected"]) for _, row in frame.iterrows()],
             "effect": ["" if value is pd.NA else wording.signed(value, 0.1) for value in frame["effect"]],
             "P(better)": ["" if value is pd.NA else f"{value:.2f}" for value in frame["better"]],
             "variance ratio": [_ratio(row, "variance_ratio") for _, row in frame.iterrows()],
+            **_optional(frame, "ratio without collapsed", "variance_ratio_healthy", broken),
+            **_optional(frame, "ratio beyond test set", "excess_ratio", known),
             "p (variances)": [_p_value(row["p_variances_corrected"]) for _, row in frame.iterrows()],
             "detectable ratio": [_detectable(row) for _, row in frame.iterrows()],
             "verdict": frame["verdict"],
         }
     )
+
+
+def _optional(
+    frame: pd.DataFrame, title: str, name: str, wanted: bool, ends: bool = False
+) -> dict[str, list[str]]:
+    """A column of spreads, or none."""
+    if not wanted:
+        return {}
+    if ends:
+        return {title: [_ratio(row, name) for _, row in frame.iterrows()]}
+    return {title: ["" if value is pd.NA else wording.ratio(value) for value in frame[name]]}
 
 
 def render(frame: pd.DataFrame, style: Format = "table") -> str:
@@ -65,13 +87,18 @@ def render(frame: pd.DataFrame, style: Format = "table") -> str:
     text = presentable(frame)
     if style == "latex":
         return _latex(text)
+    if style == "markdown":
+        lines = aligned(text, " | ", rule=True)
+        return "\n".join(f"| {line} |" for line in lines)
+    return "\n".join(line.rstrip() for line in aligned(text, rule=True))
+
+
+def aligned(text: pd.DataFrame, between: str = "  ", *, rule: bool = False) -> list[str]:
+    """Header and rows of a table of text as lines, columns under each other; a `rule` after the header."""
     grid = _rows(text)
     widths = [max(len(row[i]) for row in grid) for i in range(len(text.columns))]
-    lines = [[value.ljust(width) for value, width in zip(row, widths, strict=True)] for row in grid]
-    rule = ["-" * width for width in widths]
-    if style == "markdown":
-        return "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]])
-    return "\n".join("  ".join(line).rstrip() for line in [lines[0], rule, *lines[1:]])
+    lines = [between.join(value.ljust(width) for value, width in zip(row, widths, strict=True)) for row in grid]
+    return [lines[0], between.join("-" * width for width in widths), *lines[1:]] if rule else lines
 
 
 def _rows(text: pd.DataFrame) -> list[list[str]]:

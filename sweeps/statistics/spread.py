@@ -149,7 +149,10 @@ def _ratio_finding(
         why = f"Variance ratio {wording.ratio(ratio)} from {n} replicates; an interval needs at least 4."
         return unanswered(statistic, n, method, why, ratio)
     if not np.isfinite([ends.low, ends.high]).all() or ends.low <= 0:
-        why = f"Variance ratio {wording.ratio(ratio)}; but for one replicate an arm is constant: no interval."
+        why = (
+            f"Variance ratio {wording.ratio(ratio)}; without one of its replicates an arm has no spread, so there "
+            "is no interval."
+        )
         return unanswered(statistic, n, method, why, ratio)
     interval = Interval(float(ends.low), float(ends.high), level)
     shown = f"{wording.percent(level)} interval [{wording.ratio(interval.low)}, {wording.ratio(interval.high)}]"

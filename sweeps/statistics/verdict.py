@@ -40,7 +40,9 @@ def _variance_verdict(versus: Versus, alpha: float) -> str:
 def sentence(row: Comparison, answers: Comparisons) -> str:
     """The whole comparison of one arm, numbers included, ready to be printed under a table."""
     parts = [f"{_place(row)}: {answers.metric}: {wording.lowered(row.location.sentence)}", *_broken(row)]
-    parts += [row.spread.sentence, row.obstacle] if row.versus is None else _against(row.versus, answers)
+    parts += [row.spread.sentence] if row.versus is None else []
+    parts += [row.excess.sentence] if row.excess is not None else []
+    parts += [row.obstacle] if row.versus is None else _against(row.versus, answers)
     return " ".join(part for part in [*parts, _conditions(answers)] if part)
 
 
@@ -53,7 +55,7 @@ def _broken(row: Comparison) -> list[str]:
     """What did not end well, first: a mean over the finished ones says nothing about the others."""
     counts, parts = row.counts, []
     if counts.diverged:
-        parts.append(f"{counts.diverged} of {row.divergence.n} replicates diverged, in no mean.")
+        parts.append(f"{counts.diverged} of {wording.plural(row.divergence.n, 'replicate')} diverged, in no mean.")
     for number, ending in ((counts.failed, "failed"), (counts.stopped, "stopped early")):
         if number:
             parts.append(f"{wording.plural(number, 'replicate')} {ending}, in no mean.")
@@ -61,6 +63,8 @@ def _broken(row: Comparison) -> list[str]:
         parts.append(f"{wording.plural(counts.missing, 'replicate')} finished without the metric.")
     if row.healthy_spread is not None:
         parts.append(f"{row.collapsed} collapsed; without them: {wording.lowered(row.healthy_spread.sentence)}")
+    if row.healthy_excess is not None:
+        parts.append(f"Without them, in excess of the test set: {wording.lowered(row.healthy_excess.sentence)}")
     return parts
 
 
@@ -68,11 +72,14 @@ def _against(versus: Versus, answers: Comparisons) -> list[str]:
     """Difference, ratio, test and what could have been seen."""
     parts = [] if versus.paired else ["The arms have no seed in common, so nothing is paired."]
     parts += [versus.difference.sentence + _adjusted(versus.p_difference, answers.family[0], answers)]
-    parts += [versus.ratio.sentence, versus.equality.sentence]
+    parts += [versus.ratio.sentence, *([versus.excess_ratio.sentence] if versus.excess_ratio else [])]
+    parts.append(versus.equality.sentence)
     parts[-1] += _adjusted(versus.p_variances, answers.family[1], answers)
     parts.append(versus.smallest_ratio.sentence)
     if versus.healthy_ratio is not None:
         parts.append(f"Among seeds healthy in both arms: {wording.lowered(versus.healthy_ratio.sentence)}")
+    if versus.healthy_excess_ratio is not None:
+        parts.append(f"Among these: {wording.lowered(versus.healthy_excess_ratio.sentence)}")
     return parts
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from sweeps.statistics.finding import Interval
 
 
@@ -18,10 +20,16 @@ def decimals(uncertainty: float | None, fallback: float) -> int:
 
 
 def number(value: float, uncertainty: float | None = None) -> str:
-    """`value` rounded to its uncertainty; scientific where that would be unreadable."""
+    """`value` rounded to its uncertainty, thousands apart; a power of ten where that would be unreadable."""
     if value and (abs(value) >= 1e7 or abs(value) < 1e-6):
-        return f"{value:.3g}"
-    return f"{value:.{decimals(uncertainty, value)}f}"
+        return power_of_ten(value)
+    return f"{value:,.{decimals(uncertainty, value)}f}"
+
+
+def power_of_ten(value: float) -> str:
+    """Three significant digits: `1.84 × 10^9`."""
+    mantissa, _, exponent = f"{value:.2e}".partition("e")
+    return f"{mantissa} × 10^{int(exponent)}".replace("-", "−")
 
 
 def signed(value: float, uncertainty: float | None = None) -> str:
@@ -31,8 +39,12 @@ def signed(value: float, uncertainty: float | None = None) -> str:
 
 
 def ratio(value: float) -> str:
-    """Three significant digits (four from a thousand on); a true minus."""
-    return (f"{value:.3g}" if abs(value) < 1000 else f"{value:.4g}").replace("-", "−", value < 0)
+    """Three significant digits (four from a thousand on, thousands apart); a true minus."""
+    if value and not 1e-6 <= abs(value) < 1e7:
+        return power_of_ten(value)
+    rounded = float(f"{value:.3g}" if abs(value) < 1000 else f"{value:.4g}")
+    text = f"{rounded:,.0f}" if abs(rounded) >= 1000 else np.format_float_positional(rounded, trim="-")
+    return text.replace("-", "−")
 
 
 def p_value(p: float) -> str:

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from sweeps.statistics import compare, compare_arms
-from sweeps.statistics.errors import UnknownColumn
+from sweeps.statistics.errors import UnknownBaseline, UnknownColumn
 
 
 def arm(table, width="[64]", aggressiveness=None):
@@ -184,7 +184,6 @@ BAD: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"factor": "model.kind", "baseline": "mlp"},
         "model.kind is mlp throughout",
     ),
-    "a missing baseline": ({}, {"baseline": "haar"}, "no replicate here has prune.rule = haar; known here: "),
     "a baseline that is two configurations": (
         {"aggressiveness": (0.25, 0.5)},
         {"factor": "role", "baseline": "pruned", "within": ["model.kind"]},
@@ -199,6 +198,20 @@ def test_bad_input_gives_a_sentence(sweep_table, case):
     answer = compare(sweep_table(**table_options), **{"factor": "prune.rule", "baseline": "none", **options})
     assert answer["sentence"].str.contains(words, regex=False).any()
     assert answer["sentence"].str.endswith(".").all()
+    assert no_nan(answer)
+
+
+def test_a_baseline_that_no_replicate_has_teaches_those_there_are(sweep_table):
+    with pytest.raises(UnknownBaseline, match=r"prune\.rule = haar; known here: mp_threshold, none$"):
+        compare(sweep_table(), factor="prune.rule", baseline="haar")
+
+
+def test_a_group_without_the_baseline_says_so(sweep_table):
+    table = sweep_table(widths=("[64]", "[128]"))
+    gone = (table["prune.rule"] == "none") & (table["model.widths"] == "[64]")
+    answer = compare(table[~gone], factor="prune.rule", baseline="none")
+    assert answer["sentence"].str.contains("no replicate here has prune.rule = none; known here: ").sum() == 2
+    assert set(answer["verdict"]) >= {"not compared", ""}
     assert no_nan(answer)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sweeps.statistics.errors import InvalidSample
-from sweeps.statistics.excess import excess_variance, sampling_variance
+from sweeps.statistics.excess import excess_of, excess_ratio, excess_variance, sampling_variance
 
 
 def runs(generator, replicates, examples, true_sd=0.0):
@@ -53,3 +53,24 @@ def test_bad_input_is_refused_or_said():
     one_off = np.ones((2, 50), dtype=bool)
     one_off[0, 3] = False
     assert excess_variance(one_off).interval is None
+
+
+def test_means_of_several_networks_scatter_less_on_the_test_set():
+    generator = np.random.default_rng(4)
+    rates = generator.beta(4, 1, 400)
+    bits = generator.random((300, 3, 400)) < rates
+    assert sampling_variance(bits.mean(axis=1)) == pytest.approx((rates * (1 - rates)).mean() / 400 / 3, rel=0.03)
+    assert excess_of(bits[:, 0], 0.95).estimate == excess_variance(bits[:, 0]).estimate
+    assert excess_of(bits[:, 0].astype(float), 0.95).estimate == pytest.approx(
+        float(excess_variance(bits[:, 0]).estimate or 0.0), abs=1e-15
+    )
+
+
+def test_the_ratio_of_excess_variances_finds_a_planted_one_and_says_when_there_is_none():
+    generator = np.random.default_rng(5)
+    arm = excess_variance(runs(generator, 400, 2000, true_sd=0.04))
+    baseline = excess_variance(runs(generator, 400, 2000, true_sd=0.02))
+    assert excess_ratio(arm, baseline).estimate == pytest.approx(4.0, rel=0.3)
+    calm = excess_of(np.array([[True, False], [False, True], [True, False], [False, True]]), 0.95)
+    assert excess_ratio(arm, calm).estimate is None
+    assert "scatters no more than its test set" in excess_ratio(arm, calm).sentence

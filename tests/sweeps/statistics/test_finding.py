@@ -31,10 +31,11 @@ def test_an_interval_knows_its_width_and_what_it_holds():
     [
         (0.89123, 0.0042, "0.8912"),
         (0.89123, 0.31, "0.89"),
-        (1234.5, 21, "1234"),
+        (1234.5, 21, "1,234"),
         (0.0, None, "0"),
         (0.5, None, "0.5000"),
-        (3e-9, None, "3e-09"),
+        (3e-9, None, "3.00 × 10^−9"),
+        (-2e8, None, "−2.00 × 10^8"),
     ],
 )
 def test_numbers_show_what_their_uncertainty_warrants(value, uncertainty, text):
@@ -49,3 +50,12 @@ def test_signs_p_values_and_lists():
     assert wording.plural(1, "seed") == "1 seed"
     assert wording.listing(["a", "b", "c"]) == "a, b and c"
     assert wording.listing([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(18412.3, "18,410"), (999.6, "1,000"), (0.5, "0.5"), (0.0000123, "0.0000123"), (-3.21, "−3.21"), (0, "0"),
+     (1.234e12, "1.23 × 10^12")],
+)  # fmt: skip
+def test_ratios_have_no_exponents_that_people_have_to_decode(value, text):
+    assert wording.ratio(value) == text
