@@ -45,7 +45,8 @@ class Pruner:
         options: The rule's own options.
         noise: `{"kind": estimator, ...its options}`.
         gate: Fields of `rmt.Gate`: which layers may be cut.
-        every, epochs: Cut at multiples of `every` before the last of `epochs`.
+        every, epochs: Cut every `every` epochs, before the last of `epochs`.
+        start: Epoch of the first cut; `every` when not given.
         overrides: `{"match": glob of layer names or kinds, ...}` with any of rule, aggressiveness, options, noise,
             gate and min_rank.
         budget: Share of `total_parameters` to keep in the end; the strength is then what it takes, per replicate.
@@ -71,6 +72,7 @@ class Pruner:
         gate: Mapping[str, Any] | None = None,
         every: int,
         epochs: int,
+        start: int | None = None,
         overrides: Sequence[Mapping[str, Any]] = (),
         budget: float | None = None,
         total_parameters: int | None = None,
@@ -85,7 +87,7 @@ class Pruner:
         self.layers = {layer.name: layer for layer in layers}
         if len(self.layers) != len(layers):
             raise InvalidOption("two layers have the same name")
-        self.schedule = Schedule(every, epochs)
+        self.schedule = Schedule(every, epochs, start)
         self.plans = plan_layers(
             layers,
             {
@@ -108,7 +110,7 @@ class Pruner:
 
     @property
     def epochs_due(self) -> tuple[int, ...]:
-        """Epochs after which to cut: multiples of `every` strictly before the last epoch."""
+        """Epochs after which to cut, all before the last epoch."""
         return self.schedule.epochs_due
 
     def strength(self, epoch: int) -> float:

@@ -33,6 +33,7 @@ def pruner_of(spec: TrialSpec, places: Sequence[Place], total_parameters: int) -
         noise=prune.noise.model_dump(),
         gate=prune.gate.model_dump(),
         every=prune.every,
+        start=prune.start,
         epochs=spec.training.epochs,
         overrides=[layer.model_dump(exclude_none=True) for layer in prune.layers],
         budget=prune.budget,

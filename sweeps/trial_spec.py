@@ -98,13 +98,17 @@ class LayerOverride(Closed):
 
 
 class Prune(Closed):
-    """Which singular values or weights are removed, when and how many."""
+    """Which singular values or weights are removed, when and how many.
+
+    Cuts come after epoch `start` (`every` when not given) and every `every` epochs from there, until the last.
+    """
 
     rule: str = "mp_threshold"
     aggressiveness: Share = 0.5
     options: dict[str, Any] = {}
     budget: Annotated[float, Gt(0.0), Le(1.0)] | None = None
     every: Annotated[int, Ge(1)] = 4
+    start: Annotated[int, Ge(1)] | None = None
     noise: Noise = Field(default_factory=lambda: Noise.model_validate({}))
     gate: Gate = Gate()
     layers: list[LayerOverride] = []
@@ -181,12 +185,12 @@ class TrialSpec(Closed):
 
     @model_validator(mode="after")
     def _prunes_in_time(self) -> Self:
-        if self.is_pruned and self.prune.every >= self.training.epochs:
+        if self.first_cut is not None and self.first_cut >= self.training.epochs:
             raise OptionErrors(
                 [
                     {
-                        "loc": ("prune", "every"),
-                        "msg": f"{self.prune.every} is no pruning at all in a training of "
+                        "loc": ("prune", "every" if self.prune.start is None else "start"),
+                        "msg": f"{self.first_cut} is no pruning at all in a training of "
                         f"{self.training.epochs} epochs (it ends with training); "
                         f"allowed: {_up_to(self.training.epochs - 1)}prune.rule: none",
                         "type": "never_prunes",
@@ -200,6 +204,13 @@ class TrialSpec(Closed):
         """Whether any layer may lose anything: a trial that is not pruned is its own twin."""
         rules = [self.prune.rule, *(layer.rule for layer in self.prune.layers if layer.rule)]
         return any(rule != "none" for rule in rules)
+
+    @property
+    def first_cut(self) -> int | None:
+        """Epoch after which the first cut is due: up to its end the trial is its twin. None if nothing is cut."""
+        if not self.is_pruned:
+            return None
+        return self.prune.every if self.prune.start is None else self.prune.start
 
     @property
     def twin(self) -> TrialSpec:

@@ -28,7 +28,16 @@ def test_horizon_is_the_published_schedule(epoch: int, horizon: int) -> None:
     assert keep == pytest.approx(max(0.0, 1 - epoch / horizon), abs=1e-12)
 
 
-@pytest.mark.parametrize(("every", "epochs"), [(0, 5), (-1, 5), (1, 0)])
-def test_impossible_schedules_are_refused(every: int, epochs: int) -> None:
+@given(every=st.integers(1, 30), epochs=st.integers(1, 100), start=st.integers(1, 100))
+def test_a_start_moves_the_cuts_and_the_ramp_with_them(every: int, epochs: int, start: int) -> None:
+    moved = Schedule(every, epochs, start)
+    like = Schedule(every, max(1, epochs - start + every))
+    assert [epoch - start + every for epoch in moved.epochs_due] == list(like.epochs_due)
+    assert [moved.progress(e) for e in moved.epochs_due] == [like.progress(e) for e in like.epochs_due]
+    assert Schedule(every, epochs, every).epochs_due == Schedule(every, epochs).epochs_due
+
+
+@pytest.mark.parametrize(("every", "epochs", "start"), [(0, 5, None), (-1, 5, None), (1, 0, None), (1, 5, 0)])
+def test_impossible_schedules_are_refused(every: int, epochs: int, start: int | None) -> None:
     with pytest.raises(InvalidOption, match="must be at least 1"):
-        Schedule(every, epochs)
+        Schedule(every, epochs, start)

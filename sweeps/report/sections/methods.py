@@ -99,8 +99,10 @@ def _pruning(settings: Settings) -> str:
     strength, budget = settings.text("prune.aggressiveness"), settings.text("prune.budget")
     how = f" with aggressiveness {strength}" if strength else ""
     how += f" to a budget of {budget}" if budget else ""
+    start = settings.text("prune.start")
+    since = f", from epoch {start} on," if start else ""
     return (
-        f"Every {settings.text('prune.every')} epochs layers were pruned by {wording.listing(rules)}{how}; "
+        f"Every {settings.text('prune.every')} epochs{since} layers were pruned by {wording.listing(rules)}{how}; "
         f"noise was estimated by {settings.text('prune.noise.kind')} with Tracy–Widom level "
         f"β = {settings.text('prune.noise.beta')}, the fit gate was {settings.text('prune.gate.max_distance')}. "
         "A layer was replaced by two low-rank factors where these have fewer parameters."
