@@ -161,7 +161,7 @@ def _versions(spec: TrialSpec) -> dict[str, int]:
         ("optimiser", Optimiser.registry(), spec.training.optimiser.kind),
         ("schedule", Schedule.registry(), spec.training.schedule.kind),
     ]
-    used += [("measure", MEASURES, name) for name in spec.measures.end if name in MEASURES]
+    used += [("measure", MEASURES, name) for name in spec.measures.names if name in MEASURES]
     used += [("augmentation", Augmentation.registry(), step.kind) for step in spec.training.augmentation]
     if spec.is_pruned:
         used += [("noise", Noise.registry(), spec.prune.noise.kind)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ Weights = Mapping[str, Tensor]
 
 
 def known() -> list[str]:
-    """Names that `measures.end` may list."""
+    """Names that `measures` may list."""
     possible = [name for name in MEASURES if "previous" not in MEASURES[name].traits["needs"]]
     return sorted([RECORDED, *possible])
 
@@ -38,10 +39,21 @@ class Measured:
     Attributes:
         network: Numbers of the whole network by name; parts of a measure as `measure.part`.
         layers: Numbers of each layer by the layer's name.
+        seconds: What taking them took.
     """
 
     network: Mapping[str, float] = field(default_factory=dict)
     layers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def document(self, epoch: int) -> dict[str, Any]:
+        """Plain values, as records hold what was taken at an epoch."""
+        return {"epoch": epoch, **asdict(self)}
+
+    @classmethod
+    def from_document(cls, plain: Mapping[str, Any]) -> Measured:
+        """Inverse of `document`."""
+        return cls(plain["network"], plain["layers"], plain["seconds"])
 
 
 def take(
@@ -63,6 +75,7 @@ def take(
         labels: Their classes.
         cut: Weights before and after the last pruning, for the measures that compare them.
     """
+    began = time.perf_counter()
     chosen = [name for name in names if name != RECORDED]
     of_layers = [name for name in chosen if MEASURES[name].traits["of"] == "layer"]
     of_cuts = [name for name in chosen if "before" in MEASURES[name].traits["needs"]]
@@ -76,7 +89,7 @@ def take(
         found |= measure(ModuleSubject(after, before=before, **data), of_cuts)
     matrices = matrices_of(network(dense, weights)) if of_layers else {}
     layers = {name: _numbers(measure(LayerSubject(matrix), of_layers)) for name, matrix in matrices.items()}
-    return Measured(_numbers(found), layers)
+    return Measured(_numbers(found), layers, time.perf_counter() - began if chosen else 0.0)
 
 
 def _numbers(found: Mapping[str, float | None]) -> dict[str, float]:

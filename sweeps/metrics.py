@@ -12,6 +12,7 @@ HISTORY = {
     "validation_accuracy": "accuracy on the held-out examples",
     "learning_rate": "of the epoch",
     "parameters_kept": "share of the unpruned network's parameters, biases included",
+    "non_zeros": "parameters that are not zero, biases included; a factored layer's are its factors'",
     "gradient_norm": "of the last step of the epoch",
     "weight_norm": "Euclidean norm of all parameters",
     "dead_units": "hidden units that no validation example activates",

@@ -18,6 +18,7 @@ from sweeps.errors import SpecError, SweepNotFound, TrackingError
 from sweeps.status import Status
 from sweeps.tracking.client import Refused, Unavailable, failures_named, settings, without_password
 from sweeps.tracking.parameters import decode, whole
+from sweeps.tracking.source import AT_EPOCH
 from sweeps.tracking.store import check, database_path, store_uri
 
 if TYPE_CHECKING:
@@ -123,12 +124,17 @@ def _replicate(run: Run) -> dict[str, Any]:
         "status": tags["status"],
         "reason": whole("reason", tags.get("reason", ""), tags),
         **_configuration(run),
-        **run.data.metrics,
+        **_without_early(run.data.metrics),
         "epochs": int(tags["epochs"]),
         "started": int(tags["started"]),
         "ended": run.info.end_time,
     }
     return {column: value for column, value in row.items() if value is not None}
+
+
+def _without_early(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics without the measures taken on the way, the last of which says nothing of the end."""
+    return {name: value for name, value in metrics.items() if not name.startswith(AT_EPOCH)}
 
 
 def _configuration(run: Run) -> dict[str, Any]:
@@ -228,7 +234,7 @@ def history(name: str, uri: str | None = None, *, metrics: Sequence[str] | None 
     Args:
         name: Of the sweep.
         uri: MLflow's address; without it `MLFLOW_TRACKING_URI`.
-        metrics: Which; all that were logged by default.
+        metrics: Which; by default all that were logged, measures taken at listed epochs apart (`at_epoch.NAME`).
 
     Raises:
         SweepNotFound: The store has no such sweep; lists those it has.
@@ -239,7 +245,7 @@ def history(name: str, uri: str | None = None, *, metrics: Sequence[str] | None 
         rows = [
             (run.data.tags["trial"], run.data.tags["identity"], point.step, point.timestamp, metric, point.value)
             for run in runs
-            for metric in sorted(run.data.metrics if metrics is None else metrics)
+            for metric in (sorted(_without_early(run.data.metrics)) if metrics is None else sorted(metrics))
             for point in client.get_metric_history(run.info.run_id, metric)
         ]
     columns = ["trial_id", "replicate_id", "epoch", "time", "metric", "value"]

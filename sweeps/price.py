@@ -24,6 +24,7 @@ class Price:
         seconds: Of training on `slots` at once; None while no trial of some of these shapes is recorded.
         slots: Trials that fit on this machine at once.
         records: Trials that the time is estimated from.
+        measures_unknown: Trials whose time is known but for their measures, which no record has taken yet.
     """
 
     trials: int
@@ -31,6 +32,7 @@ class Price:
     seconds: float | None
     slots: int
     records: int
+    measures_unknown: int = 0
 
     def line(self) -> str:
         """One line for a terminal."""
@@ -42,12 +44,16 @@ class Price:
         if self.seconds is None:
             return f"{memory}; time unknown: trials of these shapes have not been recorded yet"
         about = f"about {duration(self.seconds)} of training on {self.slots} trials at once"
-        return f"{memory}; {about} (from {self.records} recorded trials)"
+        source = f"from {self.records} recorded trials"
+        if self.measures_unknown:
+            source += f"; the measures of {self.measures_unknown} trials come on top, not recorded yet"
+        return f"{memory}; {about} ({source})"
 
 
 def price(made: Plan, progress: Progress, sweep: Path) -> Price:
     """Estimate what training the rest of a plan takes on this machine."""
     from sweeps.data import load
+    from sweeps.measuring import RECORDED
     from sweeps.training_memory import stack_bytes
 
     wanted = [trial for trial in made if progress.to_train(trial)]
@@ -57,11 +63,14 @@ def price(made: Plan, progress: Progress, sweep: Path) -> Price:
         for t in wanted
     ]
     slots = max(1, int((os.cpu_count() or 1) / made.spec.resources.cpus))
-    known = _recorded_seconds(made.trials, sweep)
-    taken = [statistics.median(known[_shape(t.spec)]) for t in wanted if known.get(_shape(t.spec))]
-    complete = len(taken) == len(wanted)
-    used = sum(len(known[shape]) for shape in {_shape(t.spec) for t in wanted} if shape in known)
-    return Price(len(wanted), max(memory, default=0), sum(taken) / slots if complete else None, slots, used)
+    training, measuring = _recorded_seconds(made.trials, sweep)
+    taken = [statistics.median(training[_shape(t.spec)]) for t in wanted if _shape(t.spec) in training]
+    measured = [_measures(t.spec) for t in wanted]
+    taken_by_measures = sum(statistics.median(measuring[some]) for some in measured if some in measuring)
+    seconds = (sum(taken) + taken_by_measures) / slots if len(taken) == len(wanted) else None
+    used = sum(len(training[shape]) for shape in {_shape(t.spec) for t in wanted} if shape in training)
+    unknown = sum(bool(t.spec.measures.names - {RECORDED}) and _measures(t.spec) not in measuring for t in wanted)
+    return Price(len(wanted), max(memory, default=0), seconds, slots, used, unknown)
 
 
 def _shape(spec: TrialSpec) -> str:
@@ -71,18 +80,29 @@ def _shape(spec: TrialSpec) -> str:
     return repr((*parts, spec.is_pruned))
 
 
-def _recorded_seconds(trials: Sequence[PlannedTrial], sweep: Path) -> dict[str, list[float]]:
-    """Wall seconds of recorded trials by shape; a trial's replicates train together and count once."""
-    seconds: dict[str, list[float]] = defaultdict(list)
+def _measures(spec: TrialSpec) -> str:
+    """What the time of a trial's measures depends on."""
+    return repr((_shape(spec), spec.measures.model_dump_json()))
+
+
+Seconds = dict[str, list[float]]
+
+
+def _recorded_seconds(trials: Sequence[PlannedTrial], sweep: Path) -> tuple[Seconds, Seconds]:
+    """Wall seconds of recorded trials by shape, and what their measures took of it by shape and measures.
+
+    A trial's replicates train together, and are measured one after another.
+    """
+    training: Seconds = defaultdict(list)
+    measuring: Seconds = defaultdict(list)
     for trial in trials:
-        taken = [
-            record["wall_seconds"]
-            for r in trial.replicates
-            if (record := _finished(records.replicate_folder(sweep, trial.trial_id, r.replicate_id)))
-        ]
-        if taken:
-            seconds[_shape(trial.spec)].append(max(taken))
-    return seconds
+        folders = (records.replicate_folder(sweep, trial.trial_id, r.replicate_id) for r in trial.replicates)
+        found = [record for folder in folders if (record := _finished(folder))]
+        if found:
+            measured = sum(record.get("measure_seconds", 0.0) for record in found)
+            training[_shape(trial.spec)].append(max(record["wall_seconds"] for record in found) - measured)
+            measuring[_measures(trial.spec)].append(measured)
+    return training, measuring
 
 
 def _finished(folder: Path) -> records.Record | None:

@@ -73,6 +73,8 @@ def record_of(
         "epochs": len(result.history),
         "metrics": result.metrics,
         "measures": dict(outcome.measures) if outcome else {},
+        **({"measures_at": list(outcome.measures_at)} if outcome and outcome.measures_at else {}),
+        "measure_seconds": outcome.measure_seconds if outcome else 0.0,
         "layers": list(outcome.layers) if outcome else [],
         "started": result.started,
         "ended": result.ended,

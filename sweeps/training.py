@@ -42,7 +42,7 @@ from sweeps.training_state import (
     unpack_spectra,
     unpack_stack,
 )
-from sweeps.training_step import Stepper, norms, penalties
+from sweeps.training_step import Stepper, non_zeros, norms, penalties
 from sweeps.trial_spec import TrialSpec
 
 EpochRow: TypeAlias = dict[str, float]
@@ -127,6 +127,7 @@ class StackTraining:
         self._arrange(replicas)
         self._evaluated: dict[int, Evaluation] = {}
         self._last_cut: dict[int, tuple[measuring.Weights, measuring.Weights]] = {}
+        self._measured: list[dict[int, measuring.Measured]] = [{} for _ in seeds]
         for number, replica in replicas.items():
             measure(replica, self._places, spec, 0, self._spectra[number])
 
@@ -162,6 +163,8 @@ class StackTraining:
             A row a replicate, in the order of the seeds; None for one that has ended, in this epoch or before.
         """
         self._use_threads()
+        if self.epoch == 0:
+            self._measure_now()
         if self._pruner is not None and self.epoch in self._pruner.epochs_due:
             self._cut(self._pruner)
         self.epoch += 1
@@ -174,6 +177,7 @@ class StackTraining:
             self._end_diverged(stack, trained)
             for place, row in self._rows(stack, program, trained).items():
                 rows[stack.members[place]] = row
+        self._measure_now()
         return rows
 
     def _train(self, stack: Stack, program: Program) -> Trained:
@@ -243,6 +247,7 @@ class StackTraining:
             "validation_loss": validation.losses,
             "validation_accuracy": validation.accuracies,
             "weight_norm": norms(stack.values),
+            "non_zeros": non_zeros(stack.values),
             "dead_units": validation.dead_units,
             "classes_never_predicted": validation.never_predicted,
         }
@@ -270,7 +275,7 @@ class StackTraining:
         """What there is to record of a replicate as it is now."""
         self._use_threads()
         if r in self._ended:
-            return without_test(self._spectra[r])
+            return with_measures(without_test(self._spectra[r]), measuring.Measured(), self._measured[r])
         position = next(i for i, stack in enumerate(self._stacks) if r in stack.members)
         stack = self._stacks[position]
         place = stack.members.index(r)
@@ -280,13 +285,25 @@ class StackTraining:
             test = self._data.test
             self._evaluated[position] = evaluate(stack, self._programs[position], test.inputs, test.labels)
         outcome = conclude(replica, self._places, self._spectra[r], self._evaluated[position], place)
-        return with_measures(outcome, self._measured(r, replica))
+        at_the_end = self._take(self.spec.measures.end, r, replica)
+        return with_measures(outcome, at_the_end, self._measured[r])
 
-    def _measured(self, r: int, replica: Replica) -> measuring.Measured:
-        """What `measures.end` asks for, of validation examples."""
+    def _measure_now(self) -> None:
+        """Take what `measures.at_epochs` asks for after this epoch, of the replicates that go on."""
+        names = self.spec.measures.at_epochs.get(self.epoch, [])
+        if not names:
+            return
+        for r, replica in self._replicas().items():
+            if r not in self._ended and self.epoch not in self._measured[r]:
+                if measuring.RECORDED in names:
+                    measure(replica, self._places, self.spec, self.epoch, self._spectra[r])
+                self._measured[r][self.epoch] = self._take(names, r, replica)
+
+    def _take(self, names: Sequence[str], r: int, replica: Replica) -> measuring.Measured:
+        """Measures of a replicate on validation examples."""
         held_out = self._data.validation
         return measuring.take(
-            self.spec.measures.end,
+            names,
             self._module,
             replica.tensors,
             inputs=held_out.inputs,
@@ -302,7 +319,7 @@ class StackTraining:
         living = [r for r in range(len(self.seeds)) if r not in self._ended]
         if not living:
             return
-        keep = measuring.compares_cuts(self.spec.measures.end)
+        keep = measuring.compares_cuts(self.spec.measures.names)
         before = {r: _copies(replicas[r]) for r in living if keep}
         cut(
             pruner,
@@ -331,6 +348,9 @@ class StackTraining:
         packed.document["cuts"] = sorted(self._last_cut)
         for r, cut_weights in self._last_cut.items():
             packed.tensors.update(pack_cut(cut_weights, f"cut{r}"))
+        packed.document["measured"] = [
+            [taken.document(epoch) for epoch, taken in some.items()] for some in self._measured
+        ]
         packed.document["memories"] = [memory.to_dict() for memory in self._memories]
         packed.document["ended"] = {str(r): [status.value, reason] for r, (status, reason) in self._ended.items()}
         return packed
@@ -350,6 +370,10 @@ class StackTraining:
         self._memories = [rmt.Memory.from_dict(plain) for plain in document["memories"]]
         self._spectra = [
             unpack_spectra(state, f"spectra{r}", about) for r, about in enumerate(document["spectra"])
+        ]
+        self._measured = [
+            {plain["epoch"]: measuring.Measured.from_document(plain) for plain in some}
+            for some in document["measured"]
         ]
         device = self._data.train.labels.device
         self._last_cut = {r: unpack_cut(state, f"cut{r}", device) for r in document["cuts"]}

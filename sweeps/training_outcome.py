@@ -27,6 +27,8 @@ class Outcome:
     Attributes:
         metrics: Final numbers beside those of the last epoch's row.
         measures: By name, what `measures.end` asks for.
+        measures_at: What `measures.at_epochs` asks for, an entry an epoch: epoch, network, layers, seconds.
+        measure_seconds: What all measures took.
         test_correct: (test example,) whether it was classified rightly; empty for a replicate that diverged.
         layers: A row a layer: shape, rank, parameters, the last fit, and what the last pruning decided.
         spectra: float64 singular values, descending, under `LAYER/EPOCH/singular_values`.
@@ -41,6 +43,8 @@ class Outcome:
     spectra: Mapping[str, NDArray[np.float64]]
     fits: Sequence[Mapping[str, Any]]
     weights: Mapping[str, Tensor] = field(default_factory=dict)
+    measures_at: Sequence[Mapping[str, Any]] = ()
+    measure_seconds: float = 0.0
 
 
 def without_test(spectra: Spectra) -> Outcome:
@@ -71,10 +75,21 @@ def conclude(
     )
 
 
-def with_measures(outcome: Outcome, measured: Measured) -> Outcome:
-    """The outcome with the measures that were asked for: of the network, and in each layer's row."""
-    rows = [{**row, **measured.layers.get(row["name"], {})} for row in outcome.layers]
-    return replace(outcome, measures=measured.network, layers=rows)
+def with_measures(outcome: Outcome, measured: Measured, earlier: Mapping[int, Measured]) -> Outcome:
+    """The outcome with the measures that were asked for.
+
+    Args:
+        outcome: Without measures.
+        measured: At the end: of the network, and for each layer's row.
+        earlier: By epoch, those that were taken on the way.
+    """
+    return replace(
+        outcome,
+        measures=measured.network,
+        layers=[{**row, **measured.layers.get(row["name"], {})} for row in outcome.layers],
+        measures_at=[taken.document(epoch) for epoch, taken in sorted(earlier.items())],
+        measure_seconds=measured.seconds + sum(taken.seconds for taken in earlier.values()),
+    )
 
 
 def _row(replica: Replica, place: Place, spectra: Spectra) -> dict[str, Any]:

@@ -159,3 +159,9 @@ def penalties(values: Tensors, l1: float, l2: float) -> Tensor:
         total += l1 * torch.linalg.vector_norm(flat, 1, dim=1).cpu().double()
         total += l2 * torch.linalg.vector_norm(flat, 2, dim=1).cpu().double().square()
     return total
+
+
+def non_zeros(values: Tensors) -> Tensor:
+    """(replicate,) parameters that are not zero; padding is zero."""
+    counts = [torch.count_nonzero(value.flatten(1), dim=1) for value in values.values()]
+    return torch.stack(counts).sum(0)

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Gt, Interval, Le, MinLen
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from rmt.errors import UnknownName
 from sweeps.choice import Choice, Closed, OptionErrors
@@ -145,28 +145,28 @@ class Training(Closed):
     label_smoothing: Annotated[float, Ge(0), Field(lt=1.0)] = 0.0
 
 
+def _known_measure(name: str) -> str:
+    from sweeps.measuring import known
+
+    if name not in known():
+        raise ValueError(f"unknown measure {name!r}; known: {', '.join(known())}")
+    return name
+
+
+MeasureName = Annotated[str, AfterValidator(_known_measure)]
+Epoch = Annotated[int, Field(strict=False)]  # JSON and the identity have it as text
+
+
 class Measures(Closed):
-    """What is computed per replicate at the end, and at listed epochs."""
+    """What is computed of a replicate at the end and after listed epochs (0: as drawn), before a cut due then."""
 
-    end: list[str] = ["spectra"]
-    at_epochs: dict[int, list[str]] = {}
+    end: list[MeasureName] = ["spectra"]
+    at_epochs: dict[Epoch, list[MeasureName]] = {}
 
-    @field_validator("end")
-    @classmethod
-    def _known(cls, names: list[str]) -> list[str]:
-        from sweeps.measuring import known
-
-        for name in names:
-            if name not in known():
-                raise ValueError(f"unknown measure {name!r}; known: {', '.join(known())}")
-        return names
-
-    @field_validator("at_epochs")
-    @classmethod
-    def _not_yet(cls, listed: dict[int, list[str]]) -> dict[int, list[str]]:
-        if listed:
-            raise ValueError(f"{listed} is not taken: measures are of the end so far; allowed: {{}}")
-        return listed
+    @property
+    def names(self) -> set[str]:
+        """All measures that are asked for at any time."""
+        return {name for some in (self.end, *self.at_epochs.values()) for name in some}
 
 
 def _up_to(most: int) -> str:
@@ -196,6 +196,17 @@ class TrialSpec(Closed):
                         "type": "never_prunes",
                     }
                 ]
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _measures_in_time(self) -> Self:
+        epochs = self.training.epochs
+        wrong = [epoch for epoch in self.measures.at_epochs if not 0 <= epoch <= epochs]
+        if wrong:
+            message = f"is no epoch of this training; allowed: 0 to {epochs} (training.epochs)"
+            raise OptionErrors(
+                [{"loc": ("measures", "at_epochs", e), "msg": message, "type": "no_epoch"} for e in wrong]
             )
         return self
 

@@ -246,6 +246,12 @@ class ReplicateRun:
             Point(name, value, record["ended"], record["epochs"])
             for name, value in sorted(values.items())
             if name not in in_history
+        ] + [
+            Point(
+                f"{source.AT_EPOCH}{name}", math.nan if value is None else value, record["ended"], taken["epoch"]
+            )
+            for taken in record.get("measures_at", ())
+            for name, value in sorted(taken["network"].items())
         ]
 
 

@@ -13,6 +13,7 @@ PLAN = "plan.json"
 RECORD = "record.json"
 TRIAL = "trial.json"
 HISTORY = "history.jsonl"
+AT_EPOCH = "at_epoch."  # before the names of measures taken on the way, the step of which is their epoch
 _NOT_REPLICATES = frozenset({"checkpoint"})
 Row = dict[str, Any]
 Signature = tuple[int, int, int]

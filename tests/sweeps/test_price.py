@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from sweeps import records
@@ -23,10 +25,10 @@ def made():
     return make_plan(build_spec(SPEC), lambda data: "fingerprint of these data")
 
 
-def finish(sweep, trial, seconds):
+def finish(sweep, trial, seconds, **more):
     for replicate in trial.replicates:
         folder = records.replicate_folder(sweep, trial.trial_id, replicate.replicate_id)
-        records.Recorder(folder).finish({"status": "finished", "reason": "", "wall_seconds": seconds}, {})
+        records.Recorder(folder).finish({"status": "finished", "reason": "", "wall_seconds": seconds, **more}, {})
 
 
 def test_nothing_recorded_gives_memory_and_no_time(tmp_path):
@@ -51,6 +53,23 @@ def test_time_follows_from_recorded_trials_of_the_same_shape(tmp_path):
     )  # one twin at the median, two pruned trials, one at a time
     assert (found.slots, found.records) == (1, 3)
     assert "about 2 min 0 s of training on 1 trials at once (from 3 recorded trials)" in found.line()
+
+
+def test_measures_are_in_the_price_where_they_are_recorded(tmp_path):
+    def plan(measures):
+        trial = {**SPEC["trial"], "prune": {"rule": "none"}, "measures": {"end": measures}}
+        return make_plan(build_spec({**SPEC, "trial": trial}), lambda data: "fingerprint of these data")
+
+    without, wanted = plan([]), plan(["hessian_top"])
+    finish(tmp_path, without.trials[0], 10.0)
+    both = replace(wanted, trials=(without.trials[0], *wanted.trials))
+    found = price(both, both.progress(tmp_path), tmp_path)
+    assert found.seconds == pytest.approx(3 * 10.0)
+    assert "the measures of 3 trials come on top" in found.line()
+    finish(tmp_path, wanted.trials[0], 16.0, measure_seconds=3.0)  # of each of two replicates
+    found = price(both, both.progress(tmp_path), tmp_path)
+    assert found.seconds == pytest.approx(2 * (10.0 + 6.0))
+    assert found.measures_unknown == 0
 
 
 def test_a_finished_plan_costs_nothing(tmp_path):

@@ -128,7 +128,10 @@ BAD = {
     "name=../up": "name: '../up' is not a sweep name; allowed: letters",
     "name=a/b": "name: 'a/b' is not a sweep name",
     "name=a..b": "name: 'a..b' is not a sweep name",
-    "measures.end=[spektra]": "trial.measures.end: unknown measure 'spektra'; known: ",
+    "measures.at_epochs={2: [spektra]}": "trial.measures.at_epochs.2.0: unknown measure 'spektra'; known: ",
+    "measures.at_epochs={99: [certify]}": "trial.measures.at_epochs.99: is no epoch of this training; allowed",
+    "measures.at_epochs={-1: [certify]}": "trial.measures.at_epochs.-1: is no epoch of this training; allowed",
+    "measures.end=[spektra]": "trial.measures.end.0: unknown measure 'spektra'; known: ",
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sweeps.errors import SpecError
+from sweeps.metrics import HISTORY
 from sweeps.seeds import Seeds
 from sweeps.status import Status
 from sweeps.training import StackTraining
@@ -171,11 +172,63 @@ def test_a_batch_larger_than_the_set_is_refused() -> None:
         training(trial(training={"batch_size": 321}, prune={"rule": "none"}), [0])
 
 
+def test_measures_at_epochs_are_those_of_a_training_that_ends_there() -> None:
+    """The rate is constant, so the first epochs of a longer training are a shorter one."""
+    asked = {"end": [], "at_epochs": {0: ["hessian_top"], 2: ["spectra", "certify", "stable_rank", "hessian_top"]}}
+    run = training(trial(measures=asked, prune__every=2), [0, 1], torch.float32)
+    finish(run)
+    short = trial(measures={"end": asked["at_epochs"][2]}, training__epochs=2, prune={"rule": "none"})
+    ended = training(short, [0, 1], torch.float32)
+    finish(ended)
+    for r in range(2):
+        start, early = run.outcome(r).measures_at
+        assert (start["epoch"], early["epoch"]) == (0, 2)
+        assert list(start["network"]) == ["hessian_top.1"]
+        assert early["network"] == ended.outcome(r).measures, "of the network before the cut that is due"
+        rows = {row["name"]: row["stable_rank"] for row in ended.outcome(r).layers}
+        assert {name: one["stable_rank"] for name, one in early["layers"].items()} == rows
+        assert 0 < start["seconds"] + early["seconds"] == pytest.approx(run.outcome(r).measure_seconds)
+
+
+def test_measures_that_compare_with_a_cut_wait_for_one() -> None:
+    asked = {"at_epochs": {1: ["certify"], 2: ["certify"]}}
+    run = training(trial(measures=asked), [0], torch.float32)
+    finish(run)
+    before, after = run.outcome(0).measures_at
+    assert before["network"] == {}
+    assert any(name.startswith("certify.") for name in after["network"])
+
+
+def test_measuring_on_the_way_changes_nothing_and_survives_a_state() -> None:
+    asked = trial(measures={"at_epochs": {1: ["hessian_trace", "spectra"], 2: ["certify"]}})
+    plain, measured, continued = (training(s, [0, 1], torch.float32) for s in (trial(), asked, asked))
+    for _ in range(2):
+        measured.run_epoch()
+    continued.load_state(measured.state())
+    assert finish(plain)[2:] == finish(continued)
+    assert [one["epoch"] for one in continued.outcome(1).measures_at] == [1, 2]
+    assert continued.outcome(1).measures_at == measured.outcome(1).measures_at
+    assert {row["epoch"] for row in continued.outcome(1).fits if row["status"] == "measured"} == {0, 1, 4}
+
+
+def test_every_epoch_says_what_there_is_to_know_of_it() -> None:
+    run = training(trial(), [0, 1], torch.float32)
+    while run.epoch < 4:
+        rows = run.run_epoch()
+        assert all(row is not None and set(row) == set(HISTORY) for row in rows)
+    asked = run.outcome(0)
+    assert rows[0] is not None
+    assert rows[0]["non_zeros"] == sum(int(torch.count_nonzero(weight)) for weight in asked.weights.values())
+    assert rows[0]["non_zeros"] <= asked.metrics["parameters"]
+
+
 def test_masked_weights_stay_zero() -> None:
     spec = trial(prune={"rule": "magnitude", "aggressiveness": 0.7, "every": 1})
     run = training(spec, [0, 1], torch.float32)
-    finish(run)
+    rows = finish(run)
     outcome = run.outcome(0)
+    assert rows[-1][0] is not None
+    assert rows[-1][0]["non_zeros"] <= outcome.metrics["parameters"]
     weight = outcome.weights["linear2.weight"]
     row = next(layer for layer in outcome.layers if layer["name"] == "linear2")
     assert row["parameters"] == torch.count_nonzero(weight) < 0.75 * weight.numel()

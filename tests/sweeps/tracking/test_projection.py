@@ -82,6 +82,19 @@ def test_replicate_run_holds_configuration_origin_and_every_epoch(
     assert len(table) == 1 + len(record["layers"])
 
 
+def test_measures_on_the_way_are_points_at_their_epochs(sweep: SweepOnDisk, seen: Seen) -> None:
+    replicate = sweep.replicates(3)[0]
+    taken = [
+        {"epoch": epoch, "seconds": 0.1, "network": {"hessian_top": top}, "layers": {}}
+        for epoch, top in [(0, 7.5), (4, None)]
+    ]
+    record = replicate.finish(measures_at=taken)
+    project(sweep)
+    rows = seen.rows(seen.replicate(sweep.name, replicate.replicate_id))
+    found = [row[1:] for row in rows if row[0] == "at_epoch.hessian_top"]
+    assert found == [(0, record["ended"], "7.5"), (4, record["ended"], "nan")]
+
+
 def test_twin_has_no_pruning_parameters(sweep: SweepOnDisk, seen: Seen) -> None:
     sweep.replicates(0)[0].finish()
     project(sweep)
