@@ -15,13 +15,24 @@ PACKAGES = ("rmt-sweeps", "torch", "torchvision", "numpy", "scipy", "ray", "mlfl
 
 @functools.cache
 def environment() -> dict[str, Any]:
-    """Host, versions, git commit and whether the checkout differs from it."""
+    """Host, processor, versions, git commit and whether the checkout differs from it."""
     return {
         "host": socket.gethostname(),
         "platform": platform.platform(),
+        "cpu": _cpu(),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         **_checkout(),
     }
+
+
+def _cpu() -> str:
+    """Name of the processor: which instructions it has decides the last bits of sums."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 def _version(package: str) -> str | None:

@@ -56,6 +56,20 @@ def status_of(name: str, root: Root = None) -> dict[str, Any]:
     }
 
 
+def trial_in(sweep: Path, trial: str) -> Path:
+    """Folder of a trial whose name begins so.
+
+    Raises:
+        SweepNotFound: No trial begins with that name, or several do.
+    """
+    found = sorted(path for path in (sweep / "trials").glob("*") if path.name.startswith(trial))
+    if len(found) != 1:
+        known = ", ".join(path.name for path in found or sorted((sweep / "trials").glob("*"))[:20]) or "none yet"
+        what = "several trials begin" if found else "no trial begins"
+        raise SweepNotFound(f"{what} with {trial!r} in {sweep.name}; there: {known}")
+    return found[0]
+
+
 def log_of(name: str, trial: str, root: Root = None) -> str:
     """The story of a trial: per replicate its status, reason, history, and the traceback of a failure.
 
@@ -63,13 +77,9 @@ def log_of(name: str, trial: str, root: Root = None) -> str:
         SweepNotFound: No trial begins with that name, or several do.
     """
     sweep = storage.sweep_folder(storage.resolve(root), name)
-    found = sorted(path for path in (sweep / "trials").glob("*") if path.name.startswith(trial))
-    if len(found) != 1:
-        known = ", ".join(path.name for path in found or sorted((sweep / "trials").glob("*"))[:20]) or "none yet"
-        what = "several trials begin" if found else "no trial begins"
-        raise SweepNotFound(f"{what} with {trial!r} in {name}; there: {known}")
-    folders = [folder for folder in records.folders(sweep) if folder.parent == found[0]]
-    return "\n\n".join(_story(folder) for folder in folders) or f"{found[0].name}: nothing trained yet"
+    found = trial_in(sweep, trial)
+    folders = [folder for folder in records.folders(sweep) if folder.parent == found]
+    return "\n\n".join(_story(folder) for folder in folders) or f"{found.name}: nothing trained yet"
 
 
 def _story(folder: Path) -> str:

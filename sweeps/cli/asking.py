@@ -1,4 +1,4 @@
-"""Commands that answer: best, trials, replicates, compare, list, status, logs."""
+"""Commands that answer: best, trials, replicates, compare, list, status, logs, replay."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class VarianceTest(StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (best, trials, replicates, compare, status, logs):
+    for command in (best, trials, replicates, compare, status, logs, replay):
         app.command()(command)
     app.command("list")(list_)
 
@@ -201,3 +201,35 @@ def logs(
     from sweeps.overview import log_of
 
     typer.echo(log_of(name, trial, storage))
+
+
+def replay(
+    name: Name,
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Trial, or the beginning of its name.")],
+    replicate: Annotated[
+        str | None, typer.Option(help="Replicate, or the beginning of its name; else the first.")
+    ] = None,
+    alone: Annotated[bool, typer.Option("--alone", help="Without the stack it was trained in.")] = False,
+    tolerance: Annotated[
+        float | None, typer.Option(min=0, help="Relative; by default 0, and 0.01 when alone.")
+    ] = None,
+    storage: Storage = None,
+) -> None:
+    """Train a recorded replicate again, here, and say whether its history is equal; exit status 1 if not."""
+    from functools import partial
+
+    from sweeps import replay as replays
+
+    found = replays.replay(
+        name,
+        trial,
+        replicate,
+        alone=alone,
+        tolerance=tolerance,
+        root=storage,
+        show=partial(typer.echo, err=True),
+    )
+    for line in found.lines():
+        typer.echo(line)
+    if not found.is_equal:
+        raise typer.Exit(1)
