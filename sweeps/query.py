@@ -241,18 +241,53 @@ def write_report(name: str, *, storage: Root = None, to: Path | None = None) -> 
     """Write a sweep's report, by default into its folder; returns where."""
     from sweeps import report
 
-    root = storages.resolve(storage)
-    sweep = storages.sweep_folder(root, name)
-    return report.write(
-        root,
-        name,
-        table=replicates(name, storage=root),
-        trials=trials(name, storage=root),
-        plan=plan_of(name, storage=root),
-        spectra=lambda trial, replicate: spectra_in(records.replicate_folder(sweep, trial, replicate)),
-        histories=lambda trial, replicate: records.read_history(records.replicate_folder(sweep, trial, replicate)),
-        to=to or sweep / "report.html",
+    return report.write(**_report_material(name, storage), to=to or _folder(name, storage) / "report.html")
+
+
+def write_paper(
+    name: str, *, storage: Root = None, to: Path | None = None, figures: Sequence[str] = ("pdf", "png")
+) -> list[Path]:
+    """Write the report's tables, methods and figures as files for a paper, by default into `paper` in its folder.
+
+    Args:
+        name: Of the sweep.
+        storage: Instead of `RMT_STORAGE` and `./sweeps-data`.
+        to: Folder for the files.
+        figures: Formats of the figures, each `pdf` or `png`.
+
+    Returns:
+        `tables.tex`, `methods.tex`, then the figures.
+    """
+    from sweeps import report
+
+    return report.write_paper(
+        **_report_material(name, storage), to=to or _folder(name, storage) / "paper", formats=figures
     )
+
+
+def _folder(name: str, storage: Root) -> Path:
+    return storages.sweep_folder(storages.resolve(storage), name)
+
+
+def _report_material(name: str, storage: Root) -> dict[str, Any]:
+    """What `sweeps.report` is made from."""
+    from sweeps.correctness import correctness_of
+
+    root = storages.resolve(storage)
+    sweep, table = storages.sweep_folder(root, name), replicates(name, storage=root)
+    plan = plan_of(name, storage=root)
+    return {
+        "storage": root,
+        "sweep": name,
+        "table": table,
+        "trials": trials_of(table, objective=plan["objective"]["metric"]),
+        "plan": plan,
+        "spectra": lambda trial, replicate: spectra_in(records.replicate_folder(sweep, trial, replicate)),
+        "histories": lambda trial, replicate: records.read_history(
+            records.replicate_folder(sweep, trial, replicate)
+        ),
+        "correct": correctness_of(sweep, table),
+    }
 
 
 def spectra_in(folder: Path) -> dict[str, Any]:

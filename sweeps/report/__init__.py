@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from sweeps.report.evidence import Reader
 
@@ -34,6 +36,7 @@ def write(
     spectra: Reader,
     histories: Reader,
     to: Path,
+    correct: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> Path:
     """Write a sweep's report; while the sweep runs, of what is recorded so far, marked partial.
 
@@ -46,6 +49,8 @@ def write(
         spectra: (trial id, replicate id) to the arrays of `spectra.npz`; empty, or an OSError, without any.
         histories: (trial id, replicate id) to the rows of `history.jsonl`; the same.
         to: The file to write, whole or not at all.
+        correct: By replicate id, whether it was right on each test example; without it no spread beyond what a
+            finite test set alone gives is shown.
 
     Returns:
         `to`.
@@ -53,7 +58,7 @@ def write(
     from sweeps.report.document import Tables, document
     from sweeps.storage import write_atomically
 
-    write_atomically(to, document(Tables(storage, sweep, table, trials, plan, spectra, histories)))
+    write_atomically(to, document(Tables(storage, sweep, table, trials, plan, spectra, histories, correct)))
     return to
 
 
@@ -67,6 +72,7 @@ def write_paper(
     spectra: Reader,
     histories: Reader,
     to: Path,
+    correct: Mapping[str, NDArray[np.bool_]] | None = None,
     formats: Sequence[str] = ("pdf", "png"),
 ) -> list[Path]:
     """Write the report's tables, methods and pictures as files for a paper; arguments as those of `write`.
@@ -85,7 +91,7 @@ def write_paper(
     from sweeps.storage import write_atomically
 
     to.mkdir(parents=True, exist_ok=True)
-    sections = sections_of(Tables(storage, sweep, table, trials, plan, spectra, histories))
+    sections = sections_of(Tables(storage, sweep, table, trials, plan, spectra, histories, correct))
     methods = next(section for section in sections if section.name == "methods")
     texts = {to / "tables.tex": tables(sections), to / "methods.tex": paragraphs(methods)}
     for path, text in texts.items():

@@ -49,6 +49,9 @@ class Contrast:
         arm: Its arm.
         difference: Of the metric's means, pruned minus twin.
         ratio: Of the variances, pruned over twin.
+        excess: Standard deviations beyond what the test set alone gives, twin and pruned; empty where it is not
+            recorded which examples were right.
+        excess_ratio: Of the variances beyond it; None where the twin has none, or it is not recorded.
         row, baseline, versus: The statistics they are from.
         verdict: In a few words.
         sentence: In full.
@@ -59,6 +62,8 @@ class Contrast:
     arm: str
     difference: Estimate | None
     ratio: Estimate | None
+    excess: tuple[Estimate, ...]
+    excess_ratio: float | None
     row: Comparison
     baseline: Comparison
     versus: Versus
@@ -93,7 +98,9 @@ def contrasts(evidence: Evidence) -> Contrasts:
     """Compare every pruned trial with its twin, p values corrected over all of them."""
     metric = evidence.metric
     try:
-        answers = compare_arms(evidence.table, factor=FACTOR, baseline=BASELINE, metric=metric)
+        answers = compare_arms(
+            evidence.table, factor=FACTOR, baseline=BASELINE, metric=metric, correct=evidence.correct
+        )
     except UnknownBaseline as error:
         return Contrasts(metric, [], pd.DataFrame(), None, [f"Nothing to compare with: {error}."])
     except StatisticsError as error:
@@ -133,12 +140,28 @@ def _contrast(
         arm=str(trial["arm"]),
         difference=Estimate.of(versus.difference),
         ratio=Estimate.of(versus.ratio),
+        excess=_excess(baseline.excess, row.excess),
+        excess_ratio=versus.excess_ratio.estimate if versus.excess_ratio else None,
         row=row,
         baseline=baseline,
         versus=versus,
         verdict=verdict,
         sentence=sentence,
     )
+
+
+def _excess(*arms: Finding | None) -> tuple[Estimate, ...]:
+    """Standard deviations of both arms, or nothing unless both are known; a negative excess variance is none."""
+    found = [estimate for arm in arms if arm is not None and (estimate := Estimate.of(arm)) is not None]
+    if len(found) < len(arms):
+        return ()
+    return tuple(
+        Estimate(_root(one.value), *(map(_root, one.span) if one.span else (None, None))) for one in found
+    )
+
+
+def _root(variance: float) -> float:
+    return float(max(variance, 0.0) ** 0.5)
 
 
 def _places(evidence: Evidence, answers: Comparisons) -> dict[tuple[Cell, ...], pd.Series]:

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sweeps import records
 from sweeps.errors import StorageError
@@ -20,6 +22,7 @@ from sweeps.report.sections.answer import answer
 from sweeps.report.sections.methods import methods
 from sweeps.report.sections.outcome import NOT_RECORDED, failures, plan_and_outcome, planned
 from sweeps.report.sections.provenance import downloads, provenance
+from sweeps.report.sections.sources import sources
 from sweeps.report.sections.trials import best_trials
 from sweeps.report.sections.twins import against_twins
 from sweeps.report.words import plural
@@ -39,6 +42,7 @@ class Tables(NamedTuple):
     plan: Mapping[str, Any]
     spectra: Reader
     histories: Reader
+    correct: Mapping[str, NDArray[np.bool_]] | None = None
 
 
 def document(tables: Tables) -> str:
@@ -55,7 +59,7 @@ def sections_of(tables: Tables) -> list[Section]:
 
 
 def _evidence(tables: Tables) -> Evidence:
-    return gather(tables.sweep, tables.table, tables.trials, tables.plan, tables.spectra, tables.histories)
+    return gather(*tables[1:])
 
 
 def _sections(storage: Path, evidence: Evidence) -> Iterator[Section]:
@@ -66,6 +70,7 @@ def _sections(storage: Path, evidence: Evidence) -> Iterator[Section]:
     yield pictures.size(evidence)
     yield against_twins(evidence, found)
     yield pictures.replicates(evidence)
+    yield sources(evidence)
     yield from pictures.space(evidence)
     yield pictures.inside(evidence)
     yield failures(evidence, _tracebacks(folder, evidence))

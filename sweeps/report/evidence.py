@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sweeps.report.arms import UNPRUNED, Arm, arm_names, arms_of
 from sweeps.report.words import is_missing, setting_text, value_text
@@ -41,6 +42,7 @@ class Evidence:
         dimensions: Dotted paths that were swept, with a short name for each.
         spectra: (trial id, replicate id) to the arrays of `spectra.npz`.
         histories: (trial id, replicate id) to the rows of `history.jsonl`.
+        correct: By replicate id, whether it was right on each test example; None where that is not known.
         left_out: Recorded replicates that the plan no longer asks for.
     """
 
@@ -53,6 +55,7 @@ class Evidence:
     arms: Mapping[str, Arm]
     spectra: Reader
     histories: Reader
+    correct: Mapping[str, NDArray[np.bool_]] | None = None
     left_out: int = 0
 
     @property
@@ -93,6 +96,7 @@ def gather(
     plan: Mapping[str, Any],
     spectra: Reader,
     histories: Reader,
+    correct: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> Evidence:
     """Keep what the plan asks for, rank the trials and label them; the given tables are left as they are."""
     objective = Objective(**{"metric": "validation_accuracy"} | dict(plan.get("objective") or {}))
@@ -110,6 +114,7 @@ def gather(
         arms=arms_of(ranked["arm"]),
         spectra=spectra,
         histories=histories,
+        correct=correct,
         left_out=len(table) - len(rows),
     )
 

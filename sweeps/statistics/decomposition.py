@@ -202,7 +202,13 @@ def _unbalanced(sample: Array, codes: Mapping[str, NDArray[np.int64]]) -> list[F
     if n > MOST_ROWS:
         why = f"not balanced, and {n} rows are more than the {MOST_ROWS} that the likelihood is computed for."
         return [unanswered("variance_shares", n, method, f"{name}: {why}", factor=name) for name in names]
-    parts, complaints = mixed_model_components(sample, codes)
+    try:
+        parts, complaints = mixed_model_components(sample, codes)
+    except np.linalg.LinAlgError:
+        parts, complaints = np.full(len(names), np.nan), ""
+    if not np.isfinite(parts).all() or parts.sum() <= 0:
+        why = f"not balanced, and {n} rows are too few for so many levels: no likelihood could be maximised."
+        return [unanswered("variance_shares", n, method, f"{name}: {why}", factor=name) for name in names]
     shares = parts / parts.sum()
     assumptions = ("effects independent, normal and additive", f"optimiser: {complaints or 'converged'}")
     return [

@@ -129,5 +129,5 @@ def _sentence(
     return (
         f"Standard deviation {wording.ratio(raw**0.5)} over {wording.plural(runs, 'replicate')}, of which a test "
         f"set of {examples:,} examples alone gives {wording.ratio(expected**0.5)}; in excess {shown} "
-        f"({wording.p_value(p)} of none)."
+        f"(no excess: {wording.p_value(p)})."
     )

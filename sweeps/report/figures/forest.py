@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from sweeps.report.contrasts import Contrast, Estimate
 from sweeps.report.drawing import Drawing, Marks, Path, Text
 from sweeps.report.evidence import Evidence
+from sweeps.report.figures import excess
 from sweeps.report.figures.columns import Columns
 from sweeps.report.panel import Panel
 from sweeps.report.scales import Linear, Log, Rows, Scale
@@ -35,17 +36,21 @@ def _listed(evidence: Evidence, shown: Sequence[Contrast], metric: str) -> Drawi
     trials = evidence.trials.set_index("trial_id", drop=False).loc[[one.trial_id for one in shown]]
     columns = Columns.of(evidence, trials)
     left, height = columns.width + 16, ROW * len(shown)
-    width = max(left + 560, 800)
+    count = 3 if excess.known(shown) else 2
+    width = max(left + 280 * count, 800)
     drawing = Drawing(
         "forest", width, height + 106, "Pruned against unpruned: mean and variance", _describe(shown, metric)
     )
     columns.draw(drawing, 52, ROW)
-    half = (width - left - GAP - 14) / 2
-    panels = _panels(drawing, shown, metric, [(left, 52.0, half, height), (left + half + GAP, 52.0, half, height)])
-    for panel, pick in zip(panels, (_difference, _ratio), strict=True):
-        for place, one in enumerate(shown):
-            y = panel.top + ROW * (place + 0.5)
-            _interval(panel, evidence, one.arm, pick(one), y)
+    each = (width - left - GAP * (count - 1) - 14) / count
+    panels = _panels(drawing, shown, metric, [(left + (each + GAP) * k, 52.0, each, height) for k in range(count)])
+    for place, one in enumerate(shown):
+        y = 52.0 + ROW * (place + 0.5)
+        _interval(panels[0], evidence, one.arm, one.difference, y)
+        _interval(panels[1], evidence, one.arm, _ratio(one), y)
+        _excess_ratio(panels[1], one, y)
+        for panel in panels[2:]:
+            excess.draw(panel, evidence, one, y)
     return drawing
 
 
@@ -62,27 +67,33 @@ def _ordered(evidence: Evidence, shown: Sequence[Contrast], metric: str) -> Draw
         segments = [[panel.at(k, e.span[0]), panel.at(k, e.span[1])] for k, e in enumerate(found, 1) if e.span]
         drawing.add(Path(segments, "blue", 1.0, opacity=0.28))
         panel.line([(k, e.value) for k, e in enumerate(found, 1)], "blue", 2.0)
+    beyond = sorted(one.excess_ratio for one in shown if one.excess_ratio)
+    panel.line([(k, value) for k, value in enumerate(beyond, 1)], "ink", 1.5, (5.0, 3.0))
     return drawing
 
 
 def _panels(
     drawing: Drawing, shown: Sequence[Contrast], metric: str, places: Sequence[tuple[float, float, float, float]]
 ) -> list[Panel]:
-    scales: tuple[Scale, Scale] = (_difference_scale(shown), _ratio_scale(shown))
-    labels = (f"{metric_words(metric)}, pruned − unpruned", "variance, pruned ÷ unpruned")
-    directions = (("worse", "better"), ("calmer", "more spread"))
+    scales: list[Scale] = [_difference_scale(shown), _ratio_scale(shown), excess.scale(shown)]
+    labels = (
+        f"{metric_words(metric)}, pruned − unpruned",
+        "variance, pruned ÷ unpruned",
+        "sd beyond what the test set alone gives",
+    )
+    directions = [("← worse", "better →"), ("← calmer", "more spread →"), ("", "more spread →")]
     if metric.endswith("loss"):
-        directions = (("better", "worse"), directions[1])
+        directions[0] = ("← better", "worse →")
     rows = Rows([""] * len(shown))
     panels = []
-    for place, scale, label, words in zip(places, scales, labels, directions, strict=True):
+    for place, scale, label, words in zip(places, scales, labels, directions, strict=False):
         panel = Panel(drawing, *place, scale, rows)
         panel.frame(label, grid="x")
         null = 1.0 if isinstance(scale, Log) else 0.0
         panel.vertical(null, "ink", (), 1.2)
         right = panel.left + panel.width
-        drawing.add(Text(panel.left, panel.top - 8, f"← {words[0]}", colour="muted"))
-        drawing.add(Text(right, panel.top - 8, f"{words[1]} →", "end", colour="muted"))
+        drawing.add(Text(panel.left, panel.top - 8, words[0], colour="muted"))
+        drawing.add(Text(right, panel.top - 8, words[1], "end", colour="muted"))
         panels.append(panel)
     return panels
 
@@ -104,6 +115,12 @@ def _interval(panel: Panel, evidence: Evidence, name: str, estimate: Estimate | 
     panel.drawing.add(Marks([(x, y)], arm.mark, arm.colour, 7.5))
 
 
+def _excess_ratio(panel: Panel, one: Contrast, y: float) -> None:
+    """The ratio beyond the test set as an open diamond; a point, since few seeds bound it by nothing."""
+    if one.excess_ratio:
+        panel.drawing.add(Marks([(panel.at(one.excess_ratio, 0)[0], y)], "diamond", "ink", 7, filled=False))
+
+
 def _difference(one: Contrast) -> Estimate | None:
     return one.difference
 
@@ -118,6 +135,7 @@ def _difference_scale(shown: Sequence[Contrast]) -> Linear:
 
 def _ratio_scale(shown: Sequence[Contrast]) -> Log:
     values = [e.value for one in shown if (e := _ratio(one))] or [1.0]
+    values += [one.excess_ratio for one in shown if one.excess_ratio]
     ends = [end for end in _ends(shown, _ratio) if end > 0]
     low = max(min([*ends, *values]), min([*values, 1.0]) / math.sqrt(WIDEST_RATIO))
     high = min(max([*ends, *values]), max([*values, 1.0]) * math.sqrt(WIDEST_RATIO))
@@ -139,6 +157,8 @@ def _describe(shown: Sequence[Contrast], metric: str) -> str:
             )
         if one.ratio:
             numbers.append(f"variance ratio {one.ratio.value:.3g}{_between(one.ratio)}")
+        if one.excess_ratio is not None:
+            numbers.append(f"beyond the test set {one.excess_ratio:.3g}")
         parts.append(f"Trial #{one.number}: {', '.join(numbers)}.")
     return " ".join(parts)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 
 from sweeps.report.blocks import Block, Card, Cards, Paragraph, Section
 from sweeps.report.contrasts import Contrast, Contrasts, Estimate
 from sweeps.report.evidence import Evidence
 from sweeps.report.numbers import with_interval
+from sweeps.report.sections.overall import of_all
 from sweeps.report.words import metric_words, plural
 from sweeps.statistics import wording
 from sweeps.status import Status
@@ -29,12 +28,44 @@ def answer(evidence: Evidence, contrasts: Contrasts) -> Section:
         blocks.append(Paragraph("No pruned trial has a result yet, so there is no answer yet."))
         return Section("answer", "Question and answer", [*blocks, *_failures(evidence)])
     found = contrasts.of(str(best["trial_id"]))
+    blocks.append(Paragraph(_verdict(evidence, contrasts.metric, found)))
     blocks.append(_cards(evidence, contrasts.metric, found))
     blocks.append(Paragraph(_chosen(evidence, contrasts)))
+    blocks += [*of_all(contrasts), *_failures(evidence)]
     if found is not None:
-        blocks.append(Paragraph(found.sentence, strong=f"Trial #{found.number}."))
-    blocks += [*_family(contrasts), *_failures(evidence)]
+        blocks.append(Paragraph(found.sentence, strong=f"Trial #{found.number} in full."))
     return Section("answer", "Question and answer", blocks)
+
+
+def _verdict(evidence: Evidence, metric: str, found: Contrast | None) -> str:
+    """The answer in a sentence, for the best pruned trial."""
+    best = evidence.best_pruned
+    assert best is not None  # noqa: S101 - asked by the caller
+    kept = float(best.get(f"{SIZE}.mean", float("nan")))
+    size = f"keeps {100 * kept:.3g} % of the parameters" if np.isfinite(kept) else "has no known size"
+    if found is None:
+        return f"The best pruned trial {size}; it has no unpruned twin to be compared with yet."
+    name, alpha = metric_words(metric), 0.05
+    p, q = found.versus.p_difference, found.versus.p_variances
+    means = _direction(p, found.difference and found.difference.value, alpha)
+    spread = _direction(q, found.versus.equality.estimate, alpha)
+    return (
+        f"The best pruned trial {size}. Compared with its unpruned twin, its mean {name} is {means}, and its "
+        f"variance over seeds is {spread}."
+    )
+
+
+def _direction(p: float | None, estimate: float | None, alpha: float) -> str:
+    """What a corrected test says, as the end of a sentence."""
+    if p is None or not estimate:
+        return "not tested"
+    return (
+        f"not shown to differ (corrected {wording.p_value(p)})"
+        if p > alpha
+        else "higher"
+        if estimate > 0
+        else "lower"
+    )
 
 
 def _cards(evidence: Evidence, metric: str, found: Contrast | None) -> Cards:
@@ -87,95 +118,14 @@ def _chosen(evidence: Evidence, contrasts: Contrasts) -> str:
     )
 
 
-def _family(contrasts: Contrasts) -> list[Block]:
-    """All pruned trials against their twins: how many were found higher, lower, and the typical change."""
-    if not contrasts.all or contrasts.answers is None:
-        return [Paragraph(text, strong="Not compared.") for text in contrasts.obstacles]
-    answers, total = contrasts.answers, len(contrasts.all)
-    alpha = 1 - answers.level
-    tested = f"{answers.correction.capitalize()}-corrected at {100 * alpha:.3g} %"
-    name = metric_words(contrasts.metric)
-    mean = _counted(
-        contrasts.all, lambda one: (one.versus.p_difference, one.difference and one.difference.value), alpha
-    )
-    spread = _counted(contrasts.all, lambda one: (one.versus.p_variances, one.versus.equality.estimate), alpha)
-    differences = [one.difference.value for one in contrasts.all if one.difference]
-    ratios = [one.ratio.value for one in contrasts.all if one.ratio]
-    blocks = [
-        Paragraph(
-            f"{_of(mean[0], total)} a higher mean {name} than the twin, {mean[1] or 'none'} a lower one; for "
-            f"{total - sum(mean)} no difference is shown (paired by seed, "
-            f"{tested}).{_median(differences, 'difference')}",
-            strong="Accuracy.",
-        ),
-        Paragraph(
-            f"{_of(spread[1], total)} a lower variance over replicates than the twin, {spread[0] or 'none'} a "
-            f"higher one; for {total - sum(spread)} no difference is shown (Brown–Forsythe, "
-            f"{tested}).{_median(ratios, 'ratio of variances')}{_healthy(contrasts.all)}{_power(contrasts.all)}",
-            strong="Luck.",
-        ),
-    ]
-    return [*blocks, *(Paragraph(text, strong="Not compared.") for text in contrasts.obstacles)]
-
-
-def _counted(
-    found: Sequence[Contrast], pick: Callable[[Contrast], tuple[float | None, float | None]], alpha: float
-) -> tuple[int, int]:
-    """How many were found higher, and how many lower."""
-    higher = lower = 0
-    for one in found:
-        p, estimate = pick(one)
-        if p is not None and estimate is not None and p <= alpha:
-            higher, lower = higher + (estimate > 0), lower + (estimate < 0)
-    return higher, lower
-
-
-def _of(count: int, total: int) -> str:
-    """`3 of 16 pruned trials have`, `None of 16 pruned trials has`."""
-    return f"{count or 'None'} of {plural(total, 'pruned trial')} {'has' if count < 2 else 'have'}"
-
-
-def _median(values: Sequence[float], name: str) -> str:
-    if not values:
-        return ""
-    middle = float(np.median(values))
-    text = wording.signed(middle, middle) if name == "difference" else wording.ratio(middle)
-    return f" The median {name} is {text}."
-
-
-def _healthy(found: Sequence[Contrast]) -> str:
-    """A variance that drops because broken networks were repaired is a finding of its own."""
-    ratios = [
-        one.versus.healthy_ratio.estimate
-        for one in found
-        if one.versus.healthy_ratio is not None and one.versus.healthy_ratio.estimate is not None
-    ]
-    if not ratios:
-        return ""
-    middle = wording.ratio(float(np.median(ratios)))
-    return (
-        f" In {plural(len(ratios), 'comparison')} some networks collapsed; there the median ratio "
-        f"among seeds that are healthy in both arms is {middle}."
-    )
-
-
-def _power(found: Sequence[Contrast]) -> str:
-    """What these many seeds could have shown, which is not much when they are few."""
-    ratios = [one.versus.smallest_ratio.estimate for one in found if one.versus.smallest_ratio.estimate]
-    if not ratios:
-        return " With so few seeds no ratio of variances could have been shown."
-    smallest = wording.ratio(float(np.median(ratios)))
-    return (
-        f" With these many seeds a single test finds ratios beyond {smallest}, or 1/{smallest}, in 80 % of cases."
-    )
-
-
 def _failures(evidence: Evidence) -> list[Block]:
     total, ended = len(evidence.table), evidence.table["status"].astype(str)
     counts = {status: int((ended == status).sum()) for status in (Status.DIVERGED, Status.FAILED, Status.STOPPED)}
+    if total and not any(counts.values()):
+        return [Paragraph(f"None: all {plural(total, 'recorded replicate')} finished.", strong="Failures.")]
     text = (
         f"Of {plural(total, 'recorded replicate')}, {counts[Status.DIVERGED]} diverged, {counts[Status.FAILED]} "
         f"failed and {counts[Status.STOPPED]} {'was' if counts[Status.STOPPED] == 1 else 'were'} stopped early; "
-        "none of them is in a comparison above."
+        "these are in no comparison above."
     )
     return [Paragraph(text, strong="Failures.")]

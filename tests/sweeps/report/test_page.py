@@ -18,7 +18,7 @@ from tests.sweeps.report.generator import Made, Recipe, make
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 SECTIONS = [
-    "answer", "trials", "size", "twins", "replicates", "space", "inside",
+    "answer", "trials", "size", "twins", "replicates", "sources", "space", "inside",
     "failures", "plan", "methods", "provenance", "data",
 ]  # fmt: skip
 
@@ -70,7 +70,7 @@ def test_every_picture_has_a_name_a_description_and_a_caption(page: str) -> None
 
 def test_every_table_has_a_caption_and_headings_both_ways(page: str) -> None:
     outline = Outline(page)
-    assert len(outline.all("table")) == len(outline.all("caption")) == 4
+    assert len(outline.all("table")) == len(outline.all("caption")) == 7
     assert {heading["scope"] for heading in outline.all("th")} == {"col", "row"}
 
 

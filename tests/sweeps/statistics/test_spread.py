@@ -59,4 +59,4 @@ def test_degenerate_spreads_are_said():
     assert variance_ratio(constant, FIRST[:6]).estimate == 0
     but_one = variance_ratio(spike, FIRST[:6])
     assert but_one.interval is None
-    assert "but for one replicate" in but_one.sentence
+    assert "without one of its replicates" in but_one.sentence
