@@ -106,6 +106,8 @@ def run(
     sweep = _loaded(spec)
     root = storages.open_for_writing(storages.resolve(storage, sweep.storage))
     made, progress = plan(sweep, storage=root, download=True)
+    if not (address or os.environ.get("RAY_ADDRESS")) and not sweep.resources.gpus:
+        _require_memory(made, progress)
     uri = resolve_uri(tracking_uri, sweep.tracking.uri)
     check(uri)
     folder = root / sweep.name
@@ -121,6 +123,25 @@ def run(
             lag = projector.finish(PROJECTION_SECONDS)
     statuses = made.progress(folder).counts
     return Launch(made, root, trained, statuses, complete, lag, report, time.monotonic() - begun)
+
+
+def _require_memory(made: Plan, progress: Progress) -> None:
+    """Refuse a trial that does not fit into this machine's memory even one replicate at a time.
+
+    Raises:
+        SpecError: Names what it needs and what there is.
+    """
+    from sweeps.data import load
+    from sweeps.stacking import Stacking
+
+    resources = made.spec.resources
+    for trial in made:
+        if progress.to_train(trial):
+            data = load(trial.spec.data)
+            stacking = Stacking(trial.spec, data.shape, data.classes)
+            stacking.most(
+                len(trial.replicates), resources.stack, threads=max(1, int(resources.cpus)), device="cpu"
+            )
 
 
 def _misfits(made: Plan) -> Iterator[Problem]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sweeps import storage
@@ -30,6 +31,7 @@ class Stack:
         threads: CPU threads of the training.
         device: `cpu` or `cuda`.
         dtype: Name of the torch type of the weights.
+        together: Whether they are computed as one; None leaves it to what is known of the architecture.
     """
 
     members: tuple[str, ...]
@@ -37,10 +39,13 @@ class Stack:
     threads: int
     device: str = "cpu"
     dtype: str = "float32"
+    together: bool | None = None
 
 
-def choose(replicates: Sequence[PlannedReplicate], *, threads: int, device: str) -> list[Stack]:
-    """One stack for each data order and split."""
+def choose(
+    replicates: Sequence[PlannedReplicate], *, threads: int, device: str, most: int | None = None
+) -> list[Stack]:
+    """One stack for each data order and split, or as few of (nearly) equal size as hold `most` members at most."""
 
     def shared(replicate: PlannedReplicate) -> tuple[int, int]:
         return replicate.seeds.data_order, replicate.seeds.split
@@ -48,15 +53,41 @@ def choose(replicates: Sequence[PlannedReplicate], *, threads: int, device: str)
     groups = itertools.groupby(sorted(replicates, key=shared), key=shared)
     return [
         Stack(tuple(r.replicate_id for r in group), tuple(r.seeds for r in group), threads, device)
-        for group in (list(members) for _, members in groups)
+        for _, members in groups
+        for group in _evenly(list(members), most)
     ]
 
 
-def settle(folder: Path, wanted: Sequence[PlannedReplicate], *, threads: int, device: str) -> list[Stack]:
-    """Stacks that give every wanted replicate its record: known ones as they were, the rest as new."""
+def _evenly(members: list[PlannedReplicate], most: int | None) -> Iterator[list[PlannedReplicate]]:
+    count = math.ceil(len(members) / most) if most else 1
+    ends = [round(len(members) * number / count) for number in range(count + 1)]
+    return (members[start:end] for start, end in itertools.pairwise(ends))
+
+
+def settle(
+    folder: Path,
+    wanted: Sequence[PlannedReplicate],
+    *,
+    threads: int,
+    device: str,
+    most: int | None = None,
+    decide: Callable[[Stack], bool | None] = lambda stack: None,
+) -> list[Stack]:
+    """Stacks that give every wanted replicate its record: known ones as they were, the rest as new.
+
+    Args:
+        folder: The trial's, where its stacks are kept.
+        wanted: The replicates.
+        threads: Of new stacks.
+        device: Of new stacks.
+        most: Members of a new stack, at most.
+        decide: Whether a new stack is computed as one.
+    """
     known = read(folder)
     placed = {name for stack in known for name in stack.members}
-    new = choose([r for r in wanted if r.replicate_id not in placed], threads=threads, device=device)
+    unplaced = [r for r in wanted if r.replicate_id not in placed]
+    chosen = choose(unplaced, threads=threads, device=device, most=most)
+    new = [replace(stack, together=decide(stack)) for stack in chosen]
     if new:
         write(folder, [*known, *new])
     names = {r.replicate_id for r in wanted}

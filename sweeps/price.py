@@ -8,10 +8,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sweeps import records
+from sweeps.errors import SpecError
 from sweeps.planning import Plan, PlannedTrial, Progress
+from sweeps.spec import Resources
 from sweeps.trial_spec import TrialSpec
+
+if TYPE_CHECKING:
+    from sweeps.data import Dataset
 
 
 @dataclass(frozen=True)
@@ -54,14 +60,10 @@ def price(made: Plan, progress: Progress, sweep: Path) -> Price:
     """Estimate what training the rest of a plan takes on this machine."""
     from sweeps.data import load
     from sweeps.measuring import RECORDED
-    from sweeps.training_memory import stack_bytes
 
     wanted = [trial for trial in made if progress.to_train(trial)]
     shapes = {planned.fingerprint: load(planned.spec.data) for planned in wanted}
-    memory = [
-        stack_bytes(t.spec, shapes[t.fingerprint].shape, shapes[t.fingerprint].classes, len(t.replicates))
-        for t in wanted
-    ]
+    memory = [_memory(t, shapes[t.fingerprint], made.spec.resources) for t in wanted]
     slots = max(1, int((os.cpu_count() or 1) / made.spec.resources.cpus))
     training, measuring = _recorded_seconds(made.trials, sweep)
     taken = [statistics.median(training[_shape(t.spec)]) for t in wanted if _shape(t.spec) in training]
@@ -71,6 +73,21 @@ def price(made: Plan, progress: Progress, sweep: Path) -> Price:
     used = sum(len(training[shape]) for shape in {_shape(t.spec) for t in wanted} if shape in training)
     unknown = sum(bool(t.spec.measures.names - {RECORDED}) and _measures(t.spec) not in measuring for t in wanted)
     return Price(len(wanted), max(memory, default=0), seconds, slots, used, unknown)
+
+
+def _memory(trial: PlannedTrial, data: Dataset, resources: Resources) -> int:
+    """Bytes of a trial, its replicates in as many stacks as that takes."""
+    from sweeps.stacking import Stacking
+    from sweeps.training_memory import need_of
+
+    count = len(trial.replicates)
+    try:
+        at_once = Stacking(trial.spec, data.shape, data.classes).most(
+            count, resources.stack, threads=max(1, int(resources.cpus)), device="cpu"
+        )
+    except SpecError:  # too much for this machine; the estimate says how much
+        at_once = 1
+    return need_of(trial.spec, data.shape, data.classes).of(count, at_once=at_once)
 
 
 def _shape(spec: TrialSpec) -> str:

@@ -202,6 +202,7 @@ def _train(record: Row, stack: layout.Stack, place: int, *, epochs: int) -> tupl
         device=stack.device,
         threads=stack.threads,
         dtype=getattr(torch, stack.dtype),
+        together=stack.together,
     )
     status = Status(record["status"])
     last = spec.training.epochs if status in (Status.FINISHED, Status.DIVERGED) else epochs

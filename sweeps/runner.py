@@ -115,6 +115,7 @@ def train(
         datasets=datasets,
         threads=max(1, int(resources.cpus)),
         device="cuda" if resources.gpus else "cpu",
+        most=resources.stack,
     )
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),

@@ -77,10 +77,11 @@ class Objective(Closed):
 
 
 class Resources(Closed):
-    """What one trial may use."""
+    """What one trial may use; `stack` is the most replicates that are trained as one, by memory if `auto`."""
 
     cpus: Annotated[float, Gt(0)] = 1
     gpus: Annotated[float, Ge(0)] = 0
+    stack: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
 
 
 class Tracking(Closed):

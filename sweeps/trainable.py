@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import ray
 from ray import tune
@@ -39,10 +39,11 @@ class ReplicatesTrainable(tune.Trainable):
         datasets: Mapping[str, Dataset],
         threads: int,
         device: str,
+        most: int | Literal["auto"],
     ) -> None:
         """Keep what all trials share, and begin the first."""
         self._sweep, self._trials, self._datasets = Path(sweep), trials, datasets
-        self._threads, self._device = threads, device
+        self._threads, self._device, self._most = threads, device, most
         self._begin(config)
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -58,6 +59,7 @@ class ReplicatesTrainable(tune.Trainable):
             self._datasets[planned.fingerprint],
             threads=self._threads,
             device=self._device,
+            most=self._most,
             sweep=self._sweep,
             node=ray.get_runtime_context().get_node_id(),
         )

@@ -110,7 +110,7 @@ class StackTraining:
         self.epoch = 0
         self._threads = threads
         self._use_threads()
-        needed = stack_bytes(spec, dataset.shape, dataset.classes, len(seeds), dtype=dtype)
+        needed = stack_bytes(spec, dataset.shape, dataset.classes, len(seeds), dtype=dtype, together=together)
         require_memory(needed, device, len(seeds))
         self._data = TrainingData(spec, seeds[0], dataset, torch.device(device), dtype)
         self._stepper = Stepper.of(spec.training)
@@ -336,7 +336,8 @@ class StackTraining:
 
     def state(self) -> State:
         """What it takes to continue from here, as copies."""
-        packed = State({}, {"epoch": self.epoch, "seeds": [one.document() for one in self.seeds]})
+        about = {"epoch": self.epoch, "seeds": [one.document() for one in self.seeds], "together": self._together}
+        packed = State({}, about)
         parts = {
             "stacks": [pack_stack(stack, f"stack{i}") for i, stack in enumerate(self._stacks)],
             "spectra": [pack_spectra(spectra, f"spectra{r}") for r, spectra in enumerate(self._spectra)],
@@ -359,12 +360,14 @@ class StackTraining:
         """Continue where a training of the same replicates stood: this one's, or its twin's before any pruning.
 
         Raises:
-            ValueError: The state is of other replicates.
+            ValueError: The state is of other replicates, or of another way of computing them.
         """
         document = state.document
         seeds = tuple(map(Seeds.from_document, document["seeds"]))
         if seeds != self.seeds:
             raise ValueError(f"the state is of the replicates {seeds}; this training has {self.seeds}")
+        if document["together"] != self._together:
+            raise ValueError("the state is of replicates that were computed otherwise: as one, or one by one")
         self.epoch = int(document["epoch"])
         self._ended = {int(r): (Status(status), reason) for r, (status, reason) in document["ended"].items()}
         self._memories = [rmt.Memory.from_dict(plain) for plain in document["memories"]]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -26,6 +27,34 @@ class Examples:
         return len(self.labels)
 
 
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A split of a data set, its training and validation examples on the device."""
+
+    dataset: Dataset
+    split: data.Split
+    train: Examples
+    validation: Examples
+
+
+# Stacks of a trial that share a split share its examples, for as long as one of them trains.
+_placed: WeakValueDictionary[tuple[Hashable, ...], Placed] = WeakValueDictionary()
+
+
+def _place(spec: TrialSpec, seed: int, dataset: Dataset, device: torch.device, dtype: torch.dtype) -> Placed:
+    key = (id(dataset), seed, spec.data.validation, spec.data.train_size, device, dtype)
+    placed = _placed.get(key)
+    if placed is None:
+        split = data.split(dataset, seed=seed, validation=spec.data.validation, train_size=spec.data.train_size)
+        train, validation = (_examples(part, device, dtype) for part in (split.train, split.validation))
+        placed = _placed[key] = Placed(dataset, split, train, validation)
+    return placed
+
+
+def _examples(part: data.Part, device: torch.device, dtype: torch.dtype) -> Examples:
+    return Examples(part.inputs.to(device, dtype), part.labels.to(device))
+
+
 class TrainingData:
     """Training, validation and test examples of one split, the first in the order of one data-order seed.
 
@@ -36,17 +65,9 @@ class TrainingData:
     def __init__(
         self, spec: TrialSpec, seeds: Seeds, dataset: Dataset, device: torch.device, dtype: torch.dtype
     ) -> None:
-        split = data.split(
-            dataset, seed=seeds.split, validation=spec.data.validation, train_size=spec.data.train_size
-        )
-
-        def place(part: data.Part) -> Examples:
-            return Examples(part.inputs.to(device, dtype), part.labels.to(device))
-
-        self.train = place(split.train)
-        self.validation = place(split.validation)
-        self._test = split.test
-        self._place = place
+        self._placed = _place(spec, seeds.split, dataset, device, dtype)
+        self.train, self.validation = self._placed.train, self._placed.validation
+        self._device, self._dtype = device, dtype
         self._seeds = seeds
         self._batch_size = spec.training.batch_size
         self._augment = data.augment([step.model_dump() for step in spec.training.augmentation])
@@ -64,7 +85,7 @@ class TrainingData:
     @property
     def test(self) -> Examples:
         """The test examples; placed when asked for, since that is at the end."""
-        return self._place(self._test)
+        return _examples(self._placed.split.test, self._device, self._dtype)
 
     @property
     def steps(self) -> int:

@@ -13,10 +13,11 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps import layout, records, storage
 from sweeps.environment import environment
+from sweeps.errors import SweepError
 from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.result import ReplicateResult, TrialResult, files_of, record_of
 from sweeps.seeds import Seeds, crossed
@@ -90,6 +91,7 @@ class TrialRun:
         device: str = "cpu",
         sweep: Path | None = None,
         node: str | None = None,
+        most: int | Literal["auto"] = "auto",
     ) -> None:
         self.planned = planned
         self.dataset = dataset
@@ -97,15 +99,24 @@ class TrialRun:
         self.started = int(time.time() * 1000)
         self._sweep = sweep
         self._node = {"node": node} if node else {}
+        self._most = most
         self._wanted = {replicate.replicate_id for replicate in wanted}
         self._stacks = [self._open(stack) for stack in self._layout(wanted, threads=threads, device=device)]
 
     def _layout(self, wanted: Sequence[PlannedReplicate], *, threads: int, device: str) -> list[layout.Stack]:
+        from sweeps.stacking import Stacking
+
+        stacking = Stacking(self.planned.spec, self.dataset.shape, self.dataset.classes, self._sweep)
+        decide: Callable[[layout.Stack], bool | None] = stacking.together
+        try:
+            most = stacking.most(len(wanted), self._most, threads=threads, device=device)
+        except SweepError:  # it fits neither the data nor the memory, which is said and recorded once it is opened
+            most, decide = 1, lambda stack: None
         if self._sweep is None:
-            return layout.choose(wanted, threads=threads, device=device)
+            return layout.choose(wanted, threads=threads, device=device, most=most)
         folder = records.trial_folder(self._sweep, self.planned.trial_id)
         storage.write_json(folder / "trial.json", self.planned.document())
-        return layout.settle(folder, wanted, threads=threads, device=device)
+        return layout.settle(folder, wanted, threads=threads, device=device, most=most, decide=decide)
 
     def _open(self, stack: layout.Stack) -> _StackRun:
         members = [self._member(name, seeds) for name, seeds in zip(stack.members, stack.seeds, strict=True)]
@@ -208,6 +219,7 @@ class _StackRun:
                 device=self.stack.device,
                 threads=self.stack.threads,
                 dtype=getattr(torch, self.stack.dtype),
+                together=self.stack.together,
             )
         return self._training
 

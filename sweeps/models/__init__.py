@@ -79,17 +79,21 @@ def stackable(module: nn.Module) -> bool:
     return not any(isinstance(part, nn.modules.batchnorm._NormBase) for part in module.modules())
 
 
-def stacks_well(module: nn.Module, device: str) -> bool:
-    """Whether a stack of this module is faster than its replicates one by one.
+def may_stack_badly(module: nn.Module, device: str) -> bool:
+    """Whether only a measurement can tell if a stack of this module is slower than its replicates one by one.
 
-    Stacked convolutions are grouped ones, which a CPU computes at half the speed (benchmarks/training.py: 5
-    replicates of `cnn` take 1.6 times as long as one by one, of `lenet5` 1.3 times); non-overlapping patches are
-    matrix products and do no harm.
+    Stacked convolutions are grouped ones, which a CPU may compute at half the speed (benchmarks/training.py);
+    non-overlapping patches are matrix products and do no harm.
     """
     overlaps = any(
         isinstance(part, nn.modules.conv._ConvNd) and part.kernel_size != part.stride for part in module.modules()
     )
-    return stackable(module) and not (overlaps and torch.device(device).type == "cpu")
+    return stackable(module) and overlaps and torch.device(device).type == "cpu"
+
+
+def stacks_well(module: nn.Module, device: str) -> bool:
+    """Whether to stack replicates of this module where nothing was measured."""
+    return stackable(module) and not may_stack_badly(module, device)
 
 
 def draws(module: nn.Module) -> bool:

@@ -31,3 +31,18 @@ def test_what_is_written_is_read_back(tmp_path):
     stacks = layout.choose(replicates(Seeds(0), Seeds(5, 2, 1)), threads=3, device="cuda")
     layout.write(tmp_path, stacks)
     assert layout.read(tmp_path) == stacks
+
+
+def test_a_stack_that_would_be_too_large_is_split_evenly(tmp_path):
+    wanted = replicates(*(Seeds(n) for n in range(10)), *(Seeds(n, 1) for n in range(2)))
+    stacks = layout.settle(tmp_path, wanted, threads=1, device="cpu", most=4)
+    assert [len(stack.members) for stack in stacks] == [3, 4, 3, 2]
+    assert {name for stack in stacks for name in stack.members} == {r.replicate_id for r in wanted}
+    assert layout.settle(tmp_path, wanted, threads=1, device="cpu", most=10) == stacks, "it is stored and reused"
+
+
+def test_how_a_stack_is_computed_is_decided_once(tmp_path):
+    wanted = replicates(Seeds(0), Seeds(1))
+    first = layout.settle(tmp_path, wanted, threads=1, device="cpu", decide=lambda stack: len(stack.members) == 2)
+    assert [stack.together for stack in first] == [True]
+    assert layout.settle(tmp_path, wanted, threads=1, device="cpu", decide=lambda stack: False) == first

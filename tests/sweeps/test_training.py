@@ -239,3 +239,12 @@ def test_the_twin_of_a_default_trial_runs() -> None:
     rows = StackTraining(spec, [Seeds(0)], digits(), threads=1).run_epoch()
     assert rows[0] is not None
     assert rows[0]["validation_accuracy"] > 0.3
+
+
+def test_trainings_of_one_split_share_their_examples() -> None:
+    first, second, other = (
+        StackTraining(trial(), [Seeds(0, order, split)], digits(), threads=1)
+        for order, split in [(0, 0), (1, 0), (0, 1)]
+    )
+    assert first._data.train.inputs is second._data.train.inputs
+    assert first._data.train.inputs is not other._data.train.inputs

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import pytest
 import torch
 
 from sweeps.errors import SpecError
-from sweeps.training_memory import stack_bytes
+from sweeps.training_memory import Need, memory_of, most_at_once, need_of, stack_bytes
 from tests.sweeps.small_trials import digits, training, trial
 
 
@@ -28,3 +31,25 @@ def test_a_stack_larger_than_memory_is_refused() -> None:
         SpecError, match=r"a stack of 2 replicates needs \d+\.\d GiB, .* are free on cpu; allowed: 0"
     ):
         training(spec, [0, 1])
+
+
+def test_a_stack_has_as_many_members_as_the_memory_holds() -> None:
+    total = memory_of("cpu")
+    need = Need(kept=total // 100, passing=total // 9, stacks=True)
+    threads = os.cpu_count() or 1
+    # 0.8 of the whole for ten: a tenth of it stays, and six ninths pass.
+    assert most_at_once(need, 10, threads=threads, device="cpu") == 6
+    assert most_at_once(need, 4, threads=threads, device="cpu") == 4
+    assert most_at_once(replace(need, stacks=False), 10, threads=threads, device="cpu") == 10
+    assert need.of(10, at_once=6) == 10 * need.kept + 6 * need.passing
+    with pytest.raises(
+        SpecError, match=r"a trial of 95 replicates needs .* GiB even one replicate at a time, cpu"
+    ):
+        most_at_once(need, 95, threads=threads, device="cpu")
+
+
+def test_one_by_one_only_one_computes() -> None:
+    batch_norm = {"kind": "resnet18", "width": 8, "normalisation": "batch"}
+    need = need_of(trial(model=batch_norm, prune={"rule": "none"}), (3, 32, 32), 10)
+    assert not need.stacks
+    assert need.of(8, at_once=8) == 8 * need.kept + need.passing
