@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sweeps.launch import Launch, plan, run
-    from sweeps.query import Answer, best, compare, replicates, trials, write_report
+    from sweeps.query import Answer, best, compare, replicates, trials, write_paper, write_report
     from sweeps.seeds import Seeds
     from sweeps.spec import SweepSpec, load_spec
     from sweeps.status import Status
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Imported on first use, so that `import sweeps` and `sweeps --help` cost neither torch nor Ray nor MLflow.
 _MODULES = {
     "launch": ("Launch", "plan", "run"),
-    "query": ("Answer", "best", "compare", "replicates", "trials", "write_report"),
+    "query": ("Answer", "best", "compare", "replicates", "trials", "write_paper", "write_report"),
     "seeds": ("Seeds",),
     "spec": ("SweepSpec", "load_spec"),
     "status": ("Status",),
@@ -46,6 +46,7 @@ __all__ = [
     "run",
     "run_trial",
     "trials",
+    "write_paper",
     "write_report",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,13 @@ from sweeps.cli.running import Storage
 Uri = Annotated[str | None, typer.Option(help="MLflow; default MLFLOW_TRACKING_URI, else the spec's.")]
 
 
+class ReportFormat(StrEnum):
+    """What a report is written as."""
+
+    HTML = "html"
+    LATEX = "latex"
+
+
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     for command in (report, sync, ui, delete):
@@ -22,12 +30,19 @@ def add_to(app: typer.Typer) -> None:
 def report(
     name: Name,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Instead of the sweep's folder.")] = None,
+    format_: Annotated[
+        ReportFormat, typer.Option("--format", help="latex: a folder of tables, methods and figures (PDF, PNG).")
+    ] = ReportFormat.HTML,
     storage: Storage = None,
 ) -> None:
-    """Write the report: one HTML file that opens from disk."""
+    """Write the report: one HTML file that opens from disk, or the files for a paper."""
     import sweeps
 
-    typer.echo(sweeps.write_report(name, storage=storage, to=output))
+    if format_ is ReportFormat.HTML:
+        typer.echo(sweeps.write_report(name, storage=storage, to=output))
+    else:
+        for path in sweeps.write_paper(name, storage=storage, to=output):
+            typer.echo(path)
 
 
 def sync(
