@@ -23,7 +23,7 @@ class ReportFormat(StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (report, sync, ui, delete):
+    for command in (report, bundle, verify, sync, ui, delete):
         app.command()(command)
 
 
@@ -43,6 +43,30 @@ def report(
     else:
         for path in sweeps.write_paper(name, storage=storage, to=output):
             typer.echo(path)
+
+
+def bundle(
+    name: Name,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: NAME.zip here.")] = None,
+    storage: Storage = None,
+) -> None:
+    """Write spec, tables, findings, report and digests into one file that can be verified elsewhere."""
+    from sweeps.bundle import write_bundle
+
+    typer.echo(write_bundle(name, output or Path(f"{name}.zip"), store=storage))
+
+
+def verify(file: Annotated[Path, typer.Argument(help="A bundle.")]) -> None:
+    """Check a bundle's digests and compute every finding again from its tables; status 1 where they differ."""
+    from sweeps.bundle import verify as check
+
+    found = check(file)
+    for problem in found.problems:
+        typer.echo(problem)
+    outcome = "holds" if found.holds else f"differs in {len(found.problems)} places"
+    typer.echo(f"{file}: {found.files} files, {found.findings} findings computed again: {outcome}")
+    if not found.holds:
+        raise typer.Exit(1)
 
 
 def sync(

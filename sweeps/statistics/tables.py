@@ -21,6 +21,8 @@ from sweeps.statistics.registered import STATISTICS
 from sweeps.statistics.samples import Array
 from sweeps.status import Status
 
+# Words in the names of metrics.
+OUTCOMES = ("accuracy", "loss", "penalty", "test_examples")
 PER_TRIAL = ("mean", "sd", "collapse")
 
 
@@ -207,3 +209,13 @@ def measures_of(table: pd.DataFrame, metric: str) -> list[str]:
     skipped = {metric, "started", "ended", "wall_seconds", "epochs"}
     names = [str(c) for c in table.select_dtypes("number").columns if "." not in str(c) and c not in skipped]
     return [name for name in names if varies(table, name)]
+
+
+def explanatory(table: pd.DataFrame, metric: str) -> list[str]:
+    """Measures of the networks that may explain a metric: none that tells how well a replicate did another way.
+
+    The share of parameters kept stands for their number.
+    """
+    skipped = ("number", "parameters")
+    names = [name for name in measures_of(table, metric) if name not in skipped]
+    return [name for name in names if not any(word in name for word in OUTCOMES)]

@@ -10,17 +10,15 @@ from sweeps.report.blocks import Block, Column, Paragraph, Section, Table, csv_d
 from sweeps.report.evidence import Evidence
 from sweeps.report.numbers import DASH
 from sweeps.report.words import metric_words, plural
-from sweeps.statistics import associate, decompose, measures_of, wording
+from sweeps.statistics import associate, decompose, wording
 from sweeps.statistics.columns import varying_seeds
 from sweeps.statistics.decomposition import RESIDUAL
+from sweeps.statistics.tables import explanatory
 from sweeps.status import Status
 
 TITLE = "What the scatter comes from"
 ARMS = 4  # arms up to which each is taken apart on its own
 MEASURES = 25  # associations shown; the file holds all
-# Metrics are how well a replicate did, told another way; a measure says something of the network. The share of
-# parameters kept stands for their number.
-OUTCOMES = ("accuracy", "loss", "penalty", "test_examples")
 
 
 def sources(evidence: Evidence) -> Section:
@@ -79,7 +77,7 @@ def _fixed(rows: pd.DataFrame) -> str:
 
 
 def _associations(evidence: Evidence, rows: pd.DataFrame) -> list[Block]:
-    names = [name for name in measures_of(rows, evidence.metric) if not _is_outcome(name)]
+    names = explanatory(rows, evidence.metric)
     if not names:
         text = "No measure of the networks is recorded that varies (`measures` in the spec names them)."
         return [Paragraph(text, strong="Associations.")]
@@ -111,7 +109,3 @@ def _association(row: pd.Series) -> Sequence[str]:
         DASH if pd.isna(p) else wording.p_value(float(p)).removeprefix("p = ").removeprefix("p "),
         f"{int(row['n']):,}",
     ]
-
-
-def _is_outcome(name: str) -> bool:
-    return name in ("number", "parameters") or any(word in name for word in OUTCOMES)
