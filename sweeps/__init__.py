@@ -11,8 +11,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sweeps.answers import Answer, Answers
     from sweeps.launch import Launch, plan, run
-    from sweeps.query import Answer, best, compare, replicates, trials, write_paper, write_report
+    from sweeps.networks import load_model
+    from sweeps.query import best, compare, history, replicates, spectra, trials, write_paper, write_report
     from sweeps.seeds import Seeds
     from sweeps.spec import SweepSpec, load_spec
     from sweeps.status import Status
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 # Imported on first use, so that `import sweeps` and `sweeps --help` cost neither torch nor Ray nor MLflow.
 _MODULES = {
     "launch": ("Launch", "plan", "run"),
-    "query": ("Answer", "best", "compare", "replicates", "trials", "write_paper", "write_report"),
+    "networks": ("load_model",),
+    "answers": ("Answer", "Answers"),
+    "query": ("best", "compare", "history", "replicates", "spectra", "trials", "write_paper", "write_report"),
     "seeds": ("Seeds",),
     "spec": ("SweepSpec", "load_spec"),
     "status": ("Status",),
@@ -33,6 +37,7 @@ _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "Answer",
+    "Answers",
     "Launch",
     "Seeds",
     "Status",
@@ -40,11 +45,14 @@ __all__ = [
     "TrialSpec",
     "best",
     "compare",
+    "history",
+    "load_model",
     "load_spec",
     "plan",
     "replicates",
     "run",
     "run_trial",
+    "spectra",
     "trials",
     "write_paper",
     "write_report",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection, Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -14,13 +17,16 @@ WITH_INTERVAL = ("test_accuracy", "parameters_kept")
 _OWN = ("replicate_id", "status", "reason", "sweep", "epochs", "wall_seconds", "started", "ended")
 
 
-def trials_of(replicates: pd.DataFrame, *, objective: str = "validation_accuracy") -> pd.DataFrame:
+def trials_of(
+    replicates: pd.DataFrame, *, objective: str = "validation_accuracy", also: Collection[str] = ()
+) -> pd.DataFrame:
     """A row a trial from a row a replicate.
 
     Columns: `trial_id, role, twin, n` (replicates that finished), `n_diverged, n_failed, n_stopped`, the
     configuration, and `METRIC.mean`, `.sd`, `.median` for every metric, with `.ci_low` and `.ci_high` (Student t,
-    95 %) for the objective, the test accuracy and the parameters kept. Only replicates that finished count; those
-    that did not are counted apart, never averaged in and never left unsaid.
+    95 %) for the objective, the metrics of `also`, the test accuracy and the parameters kept, and the mean of the
+    middle half `.iqm` for the objective and `also`. Only replicates that finished count; those that did not are
+    counted apart, never averaged in and never left unsaid.
     """
     if replicates.empty:
         return pd.DataFrame(columns=["trial_id", "role", "twin", "n", "n_diverged", "n_failed", "n_stopped"])
@@ -31,10 +37,13 @@ def trials_of(replicates: pd.DataFrame, *, objective: str = "validation_accuracy
     counted = replicates[replicates["status"] == Status.FINISHED]
     by_trial = counted.groupby("trial_id", sort=False)
     table.insert(2, "n", by_trial.size().reindex(table.index, fill_value=0))
+    asked = {objective, *also}
     columns = {
         f"{metric}.{name}": values
         for metric in metrics
-        for name, values in _statistics(by_trial[metric], metric in {objective, *WITH_INTERVAL}).items()
+        for name, values in _statistics(
+            by_trial[metric], interval=metric in asked or metric in WITH_INTERVAL, trimmed=metric in asked
+        ).items()
     }
     numbers = pd.DataFrame(columns).reindex(table.index)
     return pd.concat([table, numbers], axis=1).reset_index()
@@ -52,10 +61,26 @@ def _about(replicates: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
     return about[["role", "twin", *[c for c in about if c not in ("role", "twin")]]]
 
 
-def _statistics(groups: object, interval: bool) -> dict[str, pd.Series]:
+def _statistics(groups: object, *, interval: bool, trimmed: bool) -> dict[str, pd.Series]:
     mean, sd, n = groups.mean(), groups.std(ddof=1), groups.count()  # type: ignore[attr-defined]
     found = {"mean": mean, "sd": sd, "median": groups.median()}  # type: ignore[attr-defined]
     if interval:
         half = stats.t.ppf((1 + LEVEL) / 2, np.maximum(n - 1, 1)) * sd / np.sqrt(np.maximum(n, 1))
         found |= {"ci_low": mean - half, "ci_high": mean + half}
+    if trimmed:
+        found["iqm"] = groups.agg(_interquartile_mean)  # type: ignore[attr-defined]
     return found
+
+
+def _interquartile_mean(values: pd.Series) -> float:
+    return interquartile_mean(values.dropna().tolist())
+
+
+def interquartile_mean(values: Sequence[float]) -> float:
+    """Mean of the middle half: a quarter of the values, rounded down, is left out at either end; NaN of nothing.
+
+    Source: Agarwal et al., arXiv:2108.13264, section 4.3; the estimate of `sweeps.statistics.location.iqm`.
+    """
+    cut = len(values) // 4
+    middle = sorted(values)[cut : len(values) - cut]
+    return math.fsum(middle) / len(middle) if middle else math.nan

@@ -29,7 +29,12 @@ FINAL = {
 }
 KNOWN = HISTORY | FINAL
 # What is said of a metric over the replicates of a trial, as METRIC.STATISTIC.
-STATISTICS = ("mean", "median", "sd", "ci_low", "ci_high")
+STATISTICS = ("mean", "median", "sd", "ci_low", "ci_high", "iqm")
+
+
+def better(metric: str) -> str:
+    """Which end of a metric is the good one: `max` of accuracies, `min` of everything else."""
+    return "max" if metric.endswith("accuracy") else "min"
 
 
 def require_known(metric: str) -> None:

@@ -7,15 +7,20 @@ trials come from one query on the server, however many replicates there are.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from sweeps.document import assign
 from sweeps.errors import SpecError, SweepNotFound, TrackingError
+from sweeps.metrics import FINAL, HISTORY
+from sweeps.origin import long_table
 from sweeps.status import Status
+from sweeps.table import of_one_type
 from sweeps.tracking.client import Refused, Unavailable, failures_named, settings, without_password
 from sweeps.tracking.parameters import decode, whole
 from sweeps.tracking.source import AT_EPOCH
@@ -23,7 +28,7 @@ from sweeps.tracking.store import check, database_path, store_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Run
 
 PAGE = 2_000
 TIES = 20  # more than are asked for, so that equal trials come in the order of their names, as from the records
@@ -32,6 +37,7 @@ _FIRST = ("sweep", "trial_id", "replicate_id", "role", "twin", "status", "reason
 _SEEDS = ("seeds.initialisation", "seeds.data_order", "seeds.split")
 _LAST = ("epochs", "wall_seconds", "started", "ended")
 _COST = "wall_seconds.sum"
+NOT_BY_EPOCH = frozenset({*FINAL, "wall_seconds"})
 
 
 @contextmanager
@@ -64,6 +70,54 @@ def experiment(name: str, uri: str | None = None) -> str:
     """
     with _reading(uri) as client:
         return _experiment(client, name)
+
+
+def experiment_tags(name: str, uri: str | None = None) -> dict[str, str]:
+    """Tags of a sweep's experiment: its objective, and how many replicates are planned.
+
+    Raises:
+        SweepNotFound: The store has no such sweep; lists those it has.
+        TrackingError: The store does not answer.
+    """
+    with _reading(uri) as client:
+        return dict(client.get_experiment(_experiment(client, name)).tags)
+
+
+def tag(name: str, level: str, identity: str, key: str, uri: str | None = None) -> str | None:
+    """A tag of one run of a sweep; None when it has none of that name."""
+    with _reading(uri) as client:
+        found: str | None = _one(client, name, level, identity).data.tags.get(key)
+        return found
+
+
+def artifact(name: str, level: str, identity: str, file: str, uri: str | None = None) -> bytes | None:
+    """Content of an artifact of one run of a sweep; None when the run holds none of that name.
+
+    Args:
+        name: Of the sweep.
+        level: `sweep`, `trial` or `replicate`.
+        identity: Name of the sweep, trial or replicate.
+        file: Name of the artifact.
+        uri: MLflow's address; without it `MLFLOW_TRACKING_URI`.
+
+    Raises:
+        SweepNotFound: The store has no such sweep or run.
+        TrackingError: The store does not answer.
+    """
+    with _reading(uri) as client, tempfile.TemporaryDirectory() as folder:
+        run = _one(client, name, level, identity).info.run_id
+        if file not in {found.path for found in client.list_artifacts(run)}:
+            return None
+        return Path(client.download_artifacts(run, file, folder)).read_bytes()
+
+
+def _one(client: MlflowClient, name: str, level: str, identity: str) -> Run:
+    safe = identity.replace("'", "")  # no name of ours has a quote; one that is asked for might
+    condition = f"tags.level = '{level}' and tags.identity = '{safe}'"
+    found = client.search_runs([_experiment(client, name)], condition, max_results=1)
+    if not found:
+        raise SweepNotFound(f"sweep {name!r} has no {level} {identity!r} in this MLflow")
+    return found[0]
 
 
 def _experiment(client: MlflowClient, name: str) -> str:
@@ -104,7 +158,7 @@ def replicates(name: str, uri: str | None = None) -> pd.DataFrame:
 def _replicate_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     if not rows:
         return pd.DataFrame(columns=[*_FIRST, *_SEEDS])
-    table = pd.DataFrame(rows)
+    table = of_one_type(pd.DataFrame(rows))
     order = ["role", "trial_id", *(column for column in _SEEDS if column in table)]
     directions = [False, *[True] * (len(order) - 1)]
     table = table.sort_values(order, ascending=directions).reset_index(drop=True)
@@ -142,20 +196,31 @@ def _configuration(run: Run) -> dict[str, Any]:
     return {path: json.dumps(v) if isinstance(v, list | dict) else v for path, v in sorted(values.items())}
 
 
-def trials(name: str, uri: str | None = None) -> pd.DataFrame:
-    """A row a trial that has a replicate which has ended.
+class Trials(NamedTuple):
+    """Trials that were found.
+
+    Attributes:
+        table: A row a trial.
+        about: `config` and `point` of each of them, by name.
+    """
+
+    table: pd.DataFrame
+    about: Mapping[str, Mapping[str, Any]]
+
+
+def trials(name: str, uri: str | None = None) -> Trials:
+    """All trials that have a replicate which has ended.
 
     Columns: `trial_id, role, twin`, the counts `n, n_diverged, n_failed, n_stopped`, the configuration, and
-    `METRIC.mean`, `.sd`; for the objective `.median`; for it, the test accuracy and the parameters kept `.ci_low`
-    and `.ci_high`.
+    `METRIC.mean`, `.sd`; for the objective `.median` and `.iqm`; for it, the test accuracy and the parameters kept
+    `.ci_low` and `.ci_high`.
 
     Raises:
         SweepNotFound: The store has no such sweep; lists those it has.
         TrackingError: The store does not answer.
     """
     with _reading(uri) as client:
-        runs = _runs(client, _experiment(client, name), "metrics.n >= 0")
-        return _trial_table([_trial(run) for run in runs])
+        return _found(list(_runs(client, _experiment(client, name), "metrics.n >= 0")))
 
 
 def best(
@@ -167,7 +232,7 @@ def best(
     mode: str = "max",
     k: int = 5,
     allow_diverged: bool = False,
-) -> pd.DataFrame:
+) -> Trials:
     """The k best trials by a statistic, found by the server; those with a diverged or failed replicate come last.
 
     Raises:
@@ -179,26 +244,58 @@ def best(
     order = [f"metrics.`{column}` {'DESC' if mode == 'max' else 'ASC'}"]
     sign = -1 if mode == "max" else 1
 
-    def ranked(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        return sorted((r for r in rows if _has(r, column)), key=lambda r: (sign * r[column], r["trial_id"]))
+    def ranked(runs: Iterable[Run]) -> list[Run]:
+        numbered = [(run.data.metrics.get(column), run) for run in runs]
+        kept = [
+            (sign * value, run.data.tags["identity"], run)
+            for value, run in numbered
+            if value is not None and value == value
+        ]
+        return [run for _, _, run in sorted(kept, key=lambda found: found[:2])]
 
     # Only trial runs have counts: a condition on the tag `level` would make the database look at every replicate.
     condition = "metrics.n >= 0" if allow_diverged else "metrics.n_diverged = 0 and metrics.n_failed = 0"
     with _reading(uri) as client:
         place = _experiment(client, name)
         page = client.search_runs([place], condition, order_by=order, max_results=k + TIES)
-        found = ranked(map(_trial, page))[:k]
+        found = ranked(page)[:k]
         if len(found) < k and not allow_diverged:
-            everything = (_trial(run) for run in _runs(client, place, "metrics.n >= 0"))
-            broken = ranked(row for row in everything if row["n_diverged"] + row["n_failed"] > 0)
+            broken = ranked(run for run in _runs(client, place, "metrics.n >= 0") if _is_broken(run))
             found += broken[: k - len(found)]
         if not found:
             raise SpecError(_no_statistic(client, place, name, column))
-    return _trial_table(found)
+    return _found(found)
 
 
-def _has(row: Mapping[str, Any], column: str) -> bool:
-    return column in row and row[column] == row[column]
+def _is_broken(run: Run) -> bool:
+    return bool(run.data.metrics.get("n_diverged", 0) + run.data.metrics.get("n_failed", 0))
+
+
+def _found(runs: Sequence[Run]) -> Trials:
+    return Trials(
+        _trial_table([_trial(run) for run in runs]), {run.data.tags["identity"]: _about(run) for run in runs}
+    )
+
+
+def _about(run: Run) -> dict[str, Any]:
+    tags = run.data.tags
+    if "config" in tags:
+        return {key: json.loads(whole(key, tags[key], tags)) for key in ("config", "point") if key in tags}
+    config: dict[str, Any] = {}
+    for path, text in run.data.params.items():
+        config = assign(config, path, decode(whole(path, text, tags)))
+    return {"config": config, "point": {}}
+
+
+def about(name: str, trial: str, uri: str | None = None) -> dict[str, Any]:
+    """`config` and `point` of a trial.
+
+    Raises:
+        SweepNotFound: The store has no such sweep or trial.
+        TrackingError: The store does not answer.
+    """
+    with _reading(uri) as client:
+        return _about(_one(client, name, "trial", trial))
 
 
 def _no_statistic(client: MlflowClient, place: str, name: str, column: str) -> str:
@@ -222,19 +319,27 @@ def _trial(run: Run) -> dict[str, Any]:
 
 def _trial_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     first = ["trial_id", "role", "twin", *COUNTS]
-    table = pd.DataFrame(rows, columns=None if rows else first)
+    table = of_one_type(pd.DataFrame(rows, columns=None if rows else first))
     for missing in {"role", "twin"} - set(table):
         table[missing] = None
     return table[[*first, *(column for column in table if column not in first)]]
 
 
-def history(name: str, uri: str | None = None, *, metrics: Sequence[str] | None = None) -> pd.DataFrame:
+def history(
+    name: str,
+    uri: str | None = None,
+    *,
+    metrics: Sequence[str] | None = None,
+    only: Collection[str] | None = None,
+) -> pd.DataFrame:
     """Epochs of every replicate as a long table: `trial_id, replicate_id, epoch, time, metric, value`.
 
     Args:
         name: Of the sweep.
         uri: MLflow's address; without it `MLFLOW_TRACKING_URI`.
-        metrics: Which; by default all that were logged, measures taken at listed epochs apart (`at_epoch.NAME`).
+        metrics: Which; by default all that were logged by epoch, measures taken at listed epochs (`at_epoch.NAME`)
+            apart.
+        only: Replicates by name; all that have begun by default.
 
     Raises:
         SweepNotFound: The store has no such sweep; lists those it has.
@@ -245,11 +350,19 @@ def history(name: str, uri: str | None = None, *, metrics: Sequence[str] | None 
         rows = [
             (run.data.tags["trial"], run.data.tags["identity"], point.step, point.timestamp, metric, point.value)
             for run in runs
-            for metric in (sorted(_without_early(run.data.metrics)) if metrics is None else sorted(metrics))
-            for point in client.get_metric_history(run.info.run_id, metric)
+            if only is None or run.data.tags["identity"] in only
+            for metric in sorted(set(run.data.metrics) - NOT_BY_EPOCH)
+            if (not metric.startswith(AT_EPOCH) if metrics is None else metric in metrics)
+            for point in _by_epoch(client, run, metric)
         ]
-    columns = ["trial_id", "replicate_id", "epoch", "time", "metric", "value"]
-    return pd.DataFrame(rows, columns=columns).sort_values([*columns[:3], "metric"], ignore_index=True)
+    return long_table(rows)
+
+
+def _by_epoch(client: MlflowClient, run: Run, metric: str) -> list[Metric]:
+    """Points of a metric; none of a measure, which has one only, of the end."""
+    points: list[Metric] = client.get_metric_history(run.info.run_id, metric)
+    by_epoch = metric in HISTORY or metric.startswith(AT_EPOCH) or len(points) > 1
+    return points if by_epoch or (points and points[0].timestamp != run.info.end_time) else []
 
 
 def _runs(client: MlflowClient, place: str, condition: str) -> Iterator[Run]:

@@ -60,7 +60,7 @@ class Objective(Closed):
     """What `best` ranks trials by."""
 
     metric: str = "validation_accuracy"
-    statistic: Literal["mean", "median", "sd", "ci_low", "ci_high"] = "mean"
+    statistic: Literal["mean", "median", "sd", "ci_low", "ci_high", "iqm"] = "mean"
     mode: Literal["max", "min"] = "max"
 
     @field_validator("metric")

@@ -44,7 +44,7 @@ def replicates_of(sweep: Path) -> pd.DataFrame:
             row, fresh = _row(folder, seen), True
         if row is not None:
             rows.append(row)
-    table = _of_one_type(pd.DataFrame(rows))
+    table = of_one_type(pd.DataFrame(rows))
     if fresh or len(rows) != len(known):
         _write(sweep / TABLE, table)
     return _ordered(table)
@@ -71,8 +71,8 @@ def _write(path: Path, table: pd.DataFrame) -> None:
         storage.write_atomically(path, table.to_parquet(None, index=False))
 
 
-def _of_one_type(table: pd.DataFrame) -> pd.DataFrame:
-    """A column of text and numbers (`off` or 0.1) as text throughout, since a table's column has one type."""
+def of_one_type(table: pd.DataFrame) -> pd.DataFrame:
+    """Make a column of text and numbers (`off` or 0.1) text throughout, since a table's column has one type."""
     for column in [c for c in table if str(table[c].dtype) == "object"]:
         kinds = {isinstance(value, str) for value in table[column].dropna()}
         if len(kinds) == 2:

@@ -251,6 +251,8 @@ class _StackRun:
         if member.recorder is not None:
             about = {"device": self.stack.device, "threads": self.stack.threads, **self.place, **environment()}
             record = record_of(self.planned, member.result, sweep=self.sweep, environment=about)
+            # What the network is made for, so that it can be built again where the data is not.
+            record["input"] = {"shape": list(self.dataset.shape), "classes": self.dataset.classes}
             member.recorder.finish(record, files_of(member.result))
 
 

@@ -1,4 +1,4 @@
-"""Commands that answer: best, trials, replicates, compare, list, status, logs, replay."""
+"""Commands that answer: best, trials, replicates, history, compare, list, status, logs, replay."""
 
 from __future__ import annotations
 
@@ -14,16 +14,41 @@ from sweeps.cli.running import AsJson, Storage
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sweeps.answers import Answers
+
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep.")]
-AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 ToParquet = Annotated[Path | None, typer.Option(help="Write a parquet file.")]
 OnTest = Annotated[
     bool, typer.Option("--select-on-test", help="Allow test metrics to choose; stamped on the answer.")
 ]
 
 
+class Source(StrEnum):
+    """Where answers come from."""
+
+    RECORDS = "records"
+    MLFLOW = "mlflow"
+
+
+class TableFormat(StrEnum):
+    """How answers are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    YAML = "yaml"
+
+
+Where = Annotated[
+    str | None, typer.Option(metavar="EXPR", help="Only those for which it holds: 'prune.rule == \"mp_edge\"'.")
+]
+From = Annotated[Source, typer.Option("--from", help="Records, or an MLflow they were projected to.")]
+Uri = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow; default MLFLOW_TRACKING_URI.")]
+AnswerFormat = Annotated[TableFormat, typer.Option("--format", help="table, json, csv or yaml.")]
+
+
 class Format(StrEnum):
-    """How a table is printed."""
+    """How a comparison is printed."""
 
     TABLE = "table"
     JSON = "json"
@@ -49,7 +74,7 @@ class VarianceTest(StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (best, trials, replicates, compare, status, logs, replay):
+    for command in (best, trials, replicates, history, compare, status, logs, replay):
         app.command()(command)
     app.command("list")(list_)
 
@@ -57,15 +82,23 @@ def add_to(app: typer.Typer) -> None:
 def best(
     name: Name,
     metric: Annotated[str | None, typer.Option(help="Instead of the objective's.")] = None,
-    statistic: Annotated[str | None, typer.Option(help="mean, median, sd, ci_low or ci_high.")] = None,
+    statistic: Annotated[str | None, typer.Option(help="mean, median, iqm, sd, ci_low or ci_high.")] = None,
     mode: Annotated[str | None, typer.Option(help="max or min.")] = None,
-    k: Annotated[int, typer.Option("--k", "-k", help="How many.")] = 5,
+    where: Where = None,
+    k: Annotated[int, typer.Option("--k", "-k", help="How many, of each group with --per.")] = 5,
+    per: Annotated[str | None, typer.Option(metavar="PATH", help="The best of each value.")] = None,
+    pareto: Annotated[
+        str | None, typer.Option(metavar="A,B", help="The Pareto front of metrics; A:max,B:min for directions.")
+    ] = None,
     allow_diverged: Annotated[
         bool, typer.Option(help="Do not rank trials with a diverged replicate last.")
     ] = False,
     select_on_test: OnTest = False,
+    form: AnswerFormat = TableFormat.TABLE,
     as_json: AsJson = False,
     write: Annotated[Path | None, typer.Option(help="Write the best one as a spec to launch again.")] = None,
+    source: From = Source.RECORDS,
+    tracking_uri: Uri = None,
     storage: Storage = None,
 ) -> None:
     """The best configurations, by a statistic over replicates."""
@@ -77,58 +110,130 @@ def best(
         metric=metric,
         statistic=statistic,
         mode=mode,
+        where=where,
         k=k,
+        per=per,
+        pareto=pareto,
         allow_diverged=allow_diverged,
         select_on_test=select_on_test,
+        source=source.value,
         storage=storage,
+        uri=tracking_uri,
     )
     if write is not None:
         write.write_text(answers[0].to_spec().to_yaml(resolved=True), encoding="utf-8")
         typer.echo(f"wrote {write}; launch it with: sweeps run {write}", err=True)
-    if as_json:
-        typer.echo(json.dumps([answer.document() for answer in answers], indent=1))
+    _print_answers(answers, TableFormat.JSON if as_json else form)
+    show.left_out(answers.left_out)
+
+
+def _print_answers(answers: Answers, form: TableFormat) -> None:
+    from sweeps.cli import show
+
+    documents = [answer.document() for answer in answers]
+    if form is TableFormat.JSON:
+        typer.echo(json.dumps(documents, indent=1))
+    elif form is TableFormat.YAML:
+        _print_yaml(documents)
+    elif form is TableFormat.CSV:
+        import pandas as pd
+
+        from sweeps.document import flatten
+
+        whole = ("statistics", "config")
+        rows = [{k: v for k, v in one.items() if k not in whole} | one["statistics"] for one in documents]
+        typer.echo(pd.DataFrame([flatten(row) for row in rows]).to_csv(index=False), nl=False)
     else:
         show.answers(answers)
 
 
+def _print_yaml(rows: list[dict[str, Any]]) -> None:
+    import yaml
+
+    typer.echo(yaml.safe_dump(rows, sort_keys=False, allow_unicode=True), nl=False)
+
+
 def trials(
     name: Name,
+    where: Where = None,
+    select_on_test: OnTest = False,
+    form: AnswerFormat = TableFormat.TABLE,
     as_json: AsJson = False,
-    csv: AsCsv = False,
     parquet: ToParquet = None,
+    source: From = Source.RECORDS,
+    tracking_uri: Uri = None,
     storage: Storage = None,
 ) -> None:
     """A row a trial: statistics over its replicates."""
     import sweeps
 
-    _print(sweeps.trials(name, storage=storage), as_json=as_json, csv=csv, parquet=parquet)
+    table = sweeps.trials(
+        name, where=where, select_on_test=select_on_test, source=source.value, storage=storage, uri=tracking_uri
+    )
+    _print(table, TableFormat.JSON if as_json else form, parquet)
 
 
 def replicates(
     name: Name,
+    where: Where = None,
+    select_on_test: OnTest = False,
+    form: AnswerFormat = TableFormat.TABLE,
     as_json: AsJson = False,
-    csv: AsCsv = False,
     parquet: ToParquet = None,
+    source: From = Source.RECORDS,
+    tracking_uri: Uri = None,
     storage: Storage = None,
 ) -> None:
     """A row a replicate: configuration, seeds, status, final numbers."""
     import sweeps
 
-    _print(sweeps.replicates(name, storage=storage), as_json=as_json, csv=csv, parquet=parquet)
+    table = sweeps.replicates(
+        name, where=where, select_on_test=select_on_test, source=source.value, storage=storage, uri=tracking_uri
+    )
+    _print(table, TableFormat.JSON if as_json else form, parquet)
 
 
-def _print(table: pd.DataFrame, *, as_json: bool, csv: bool, parquet: Path | None) -> None:
+def history(
+    name: Name,
+    metrics: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
+    where: Where = None,
+    select_on_test: OnTest = False,
+    form: AnswerFormat = TableFormat.CSV,
+    parquet: ToParquet = None,
+    source: From = Source.RECORDS,
+    tracking_uri: Uri = None,
+    storage: Storage = None,
+) -> None:
+    """Epochs of every replicate as a long table: a row an epoch and metric."""
+    import sweeps
+
+    table = sweeps.history(
+        name,
+        metrics=[part.strip() for part in metrics.split(",")] if metrics else None,
+        where=where,
+        select_on_test=select_on_test,
+        source=source.value,
+        storage=storage,
+        uri=tracking_uri,
+    )
+    _print(table, form, parquet)
+
+
+def _print(table: pd.DataFrame, form: TableFormat, parquet: Path | None) -> None:
     from sweeps.cli import show
 
     if parquet is not None:
         table.to_parquet(parquet, index=False)
         typer.echo(f"wrote {parquet}: {len(table)} rows", err=True)
-    elif as_json:
+    elif form is TableFormat.JSON:
         typer.echo(table.to_json(orient="records", indent=1))
-    elif csv:
+    elif form is TableFormat.YAML:
+        _print_yaml(json.loads(table.to_json(orient="records")))
+    elif form is TableFormat.CSV:
         typer.echo(table.to_csv(index=False), nl=False)
     else:
         show.frame(table)
+    show.left_out(table.attrs.get("left_out", ()))
 
 
 def compare(

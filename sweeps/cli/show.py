@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rmt.registry import Registry
+    from sweeps.answers import Answer
     from sweeps.launch import Launch
     from sweeps.planning import Plan, Progress
     from sweeps.progress import SweepProgress
-    from sweeps.query import Answer
 
 # A file or a pipe has no width: rows stay whole there.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
@@ -139,10 +139,12 @@ def _default() -> Any:
 
 def answers(found: Sequence[Answer]) -> None:
     """The best trials, with error bars."""
-    ranked_by = found[0].ranked_by
+    ranked_by, *others = found[0].ranked_by.split(", ")
     metric = ranked_by.rpartition(".")[0]
-    dimensions = list(dict.fromkeys(path for answer in found for path in answer.point))
-    table = Table("", "trial", ranked_by, "sd", "n", "test accuracy", "parameters kept", *dimensions, box=None)
+    others = [column for column in others if column != "parameters_kept.mean"]
+    dimensions = list(dict.fromkeys(path for answer in found for path in (*answer.group, *answer.point)))
+    columns = ["", "trial", ranked_by, "sd", "n", *others, "test accuracy", "parameters kept", *dimensions]
+    table = Table(*columns, box=None)
     for place, answer in enumerate(found, start=1):
         row = answer.statistics
         broken = f" (+{answer.n_diverged + answer.n_failed} broken)" if answer.n_diverged + answer.n_failed else ""
@@ -152,13 +154,20 @@ def answers(found: Sequence[Answer]) -> None:
             _interval(row, metric) if ranked_by.endswith(".mean") else f"{answer.value:.4f}",
             _number(row.get(f"{metric}.sd")),
             f"{answer.n}{broken}",
+            *(_number(row.get(column)) for column in others),
             _interval(row, "test_accuracy"),
             _interval(row, "parameters_kept"),
-            *(_short(answer.point.get(path, "")) for path in dimensions),
+            *(_short({**answer.group, **answer.point}.get(path, "")) for path in dimensions),
         )
     console.print(table)
     if found[0].selected_on_test:
         console.print("[bold]selected on the test set[/]: its test metrics are optimistic")
+
+
+def left_out(sentences: Sequence[str]) -> None:
+    """Say on standard error what is not among the answers."""
+    for sentence in sentences:
+        typer.echo(f"left out: {sentence}", err=True)
 
 
 def _interval(row: Mapping[str, float], metric: str) -> str:
@@ -192,7 +201,7 @@ def frame(table: pd.DataFrame) -> None:
         shown.add_row(*["" if is_missing(value) else _short(value) for value in row])
     console.print(shown)
     if len(chosen) < table.shape[1]:
-        console.print(f"{table.shape[1] - len(chosen)} more columns with --csv, --json or --parquet")
+        console.print(f"{table.shape[1] - len(chosen)} more columns with --format csv, json or yaml, or --parquet")
 
 
 def is_missing(value: object) -> bool:

@@ -26,6 +26,7 @@ SETTINGS = {
     "MLFLOW_TRUNCATE_LONG_VALUES": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",  # which would ask a host on the internet
 }
 REQUEST_TIMEOUT_SECONDS = 30

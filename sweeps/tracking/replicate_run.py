@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -282,6 +283,7 @@ def _record_tags(record: source.Row, digest: str | None) -> dict[str, str]:
             "started": record["started"],
             "record": digest,
             "format": record.get("format"),
+            "input": json.dumps(record["input"]) if record.get("input") else None,
             "retrained_epochs_differing": record.get("retrained_epochs_differing"),
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ class SweepRun:
         signatures = {name: source.signature(self.folder / name) for name in FILES}
         new = [name for name, found in signatures.items() if found and found != self._sent.get(name)]
         if source.PLAN in new:
-            tree.client.tag_experiment(tree.experiment, view_tags(plan))
+            tree.client.tag_experiment(tree.experiment, view_tags(plan) | _about(plan))
         for name in new:
             tree.client.upload(self.run, self.folder / name)
             self._sent[name] = signatures[name]
@@ -60,3 +61,9 @@ class SweepRun:
         tree.client.log(self.run, tags={"status": status, "replicates": said})
         tree.client.set_state(self.run, state, int(time.time() * 1000) if state in ENDED else None)
         self._state = state
+
+
+def _about(plan: source.Plan) -> dict[str, str]:
+    """What a question has to know of a sweep before it asks for runs."""
+    replicates = sum(len(trial.get("replicates", ())) for trial in plan.trials.values())
+    return {"objective": json.dumps(plan.objective), "planned_replicates": str(replicates)}

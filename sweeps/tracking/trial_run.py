@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -97,7 +98,7 @@ class TrialRun:
         if not self._is_known and self._look_up(tree, about, digest):
             return
         if self.run is None:
-            self._create(tree, about, records, news)
+            self._create(tree, about, planned.get("point", {}), records, news)
             if self.run is None:
                 return
         self._send_parameters(tree)
@@ -141,6 +142,7 @@ class TrialRun:
         self,
         tree: Tree,
         about: Mapping[str, Any],
+        point: Mapping[str, Any],
         records: Sequence[source.Row],
         news: Sequence[ReplicateRun],
     ) -> None:
@@ -151,6 +153,8 @@ class TrialRun:
         parameters, tags = _parameters(about)
         role = about.get("role")
         tags |= as_tags({"role": role, "twin": about.get("twin"), "trial": self.identity})
+        # Whole, so that a configuration asked for is the one that was trained, to the last empty field.
+        tags |= as_tags({"config": json.dumps(about.get("config", {})), "point": json.dumps(point)})
         name = f"{self.identity} (twin)" if role == "twin" else self.identity
         self.run = tree.create("trial", self.identity, name, min(starts), tree.root, tags)
         self._state, self._unsent = "RUNNING", parameters

@@ -107,7 +107,7 @@ def test_sorting_by_another_statistic_works(page: Page, base: str, sweep: SweepO
     column = "metrics.`validation_accuracy.sd`"
     page.locator(f".ag-header-cell[col-id='{column}']").get_by_text("validation_accuracy.sd").click()
     page.locator(f".ag-header-cell[col-id='{column}'] svg").first.wait_for()
-    wanted = sorted(mlflow_query.trials(sweep.name, base)["validation_accuracy.sd"], reverse=True)
+    wanted = sorted(mlflow_query.trials(sweep.name, base).table["validation_accuracy.sd"], reverse=True)
     _until(lambda: [float(text) for text in _cells(page, column)] == wanted)
 
 

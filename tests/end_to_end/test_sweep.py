@@ -75,7 +75,7 @@ def test_shell_and_python_give_the_same_answers(launched: Launched):
     assert [a["trial_id"] for a in shell] == [a.trial_id for a in python]
     assert [a["value"] for a in shell] == [a.value for a in python]
     assert python[0].value == max(a.value for a in python)
-    csv = launched.ask("replicates", "small", "--csv")
+    csv = launched.ask("replicates", "small", "--format", "csv")
     assert len(csv.splitlines()) == 1 + 27
     assert len(json.loads(launched.ask("trials", "small", "--json"))) == 9
     parquet = launched.storage / "trials.parquet"

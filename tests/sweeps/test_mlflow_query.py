@@ -11,8 +11,8 @@ import pytest
 
 from sweeps import mlflow_query, records, tracking
 from sweeps.aggregate import trials_of
+from sweeps.choosing import rank
 from sweeps.errors import SpecError, SweepNotFound, TrackingError
-from sweeps.query import rank
 from sweeps.table import replicates_of
 from sweeps.tracking.store import store_uri
 from tests.sweeps.tracking.recorded import SweepOnDisk
@@ -53,7 +53,7 @@ def test_replicates_are_those_of_the_records(sweep: SweepOnDisk) -> None:
 
 
 def test_trials_are_those_of_the_records(sweep: SweepOnDisk) -> None:
-    found = mlflow_query.trials(sweep.name, store_uri(sweep.storage)).sort_values("trial_id")
+    found = mlflow_query.trials(sweep.name, store_uri(sweep.storage)).table.sort_values("trial_id")
     wanted = trials_of(replicates_of(sweep.folder)).sort_values("trial_id")
     medians = [c for c in map(str, wanted) if c.endswith(".median") and c != "validation_accuracy.median"]
     same(found.reset_index(drop=True), wanted.drop(columns=medians).reset_index(drop=True))
@@ -70,7 +70,7 @@ def test_best_are_those_of_the_records(
     for k in (1, 3, 7, 50):
         found = mlflow_query.best(
             sweep.name, uri, statistic=statistic, mode=mode, k=k, allow_diverged=allow_diverged
-        )
+        ).table
         assert list(found["trial_id"]) == list(wanted["trial_id"])[:k]
 
 
@@ -130,7 +130,7 @@ def test_sweep_that_has_only_begun_gives_empty_tables(storage: Path) -> None:
     tracking.project(storage, sweep.name)
     uri = store_uri(storage)
     assert mlflow_query.replicates(sweep.name, uri).empty
-    assert mlflow_query.trials(sweep.name, uri).empty
+    assert mlflow_query.trials(sweep.name, uri).table.empty
     assert mlflow_query.history(sweep.name, uri).empty
 
 

@@ -9,8 +9,8 @@ from safetensors.torch import load as load_weights
 from rmt.measures import MEASURES, ModuleSubject
 from sweeps import records, run_trial
 from sweeps.data import load
+from sweeps.origin import arrays_in
 from sweeps.planning import plan_trial
-from sweeps.query import spectra_in
 from sweeps.seeds import Seeds
 from sweeps.spec import build_trial
 from sweeps.status import Status
@@ -92,7 +92,7 @@ def test_the_bits_say_which_test_examples_were_right(tmp_path):
 
 def test_spectra_are_kept_from_the_start_to_the_end(tmp_path):
     _, plan = train(trial(), tmp_path)
-    arrays = spectra_in(folder(tmp_path, plan))
+    arrays = arrays_in((folder(tmp_path, plan) / "spectra.npz").read_bytes())
     fits = json.loads(str(arrays["fits"]))
     layers = {row["layer"] for row in fits}
     assert {row["epoch"] for row in fits} == {0, 2, 4}

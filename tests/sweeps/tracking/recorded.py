@@ -127,6 +127,7 @@ class Replicate:
         } | changes
         if status == "finished":
             (self.folder / "spectra.npz").write_bytes(_spectra())
+        (self.folder.parent / "trial.json").write_text(json.dumps(self.trial), encoding="utf-8")
         temporary = self.folder / ".record.json.new"
         temporary.write_text(json.dumps(record, indent=1), encoding="utf-8")
         temporary.replace(self.folder / "record.json")

@@ -182,7 +182,7 @@ def test_hostile_texts_are_stored_whole(storage: Path) -> None:
     for replicate in sweep.replicates():
         replicate.finish("stopped", reason=replicate.trial["point"]["model.note"])
     assert tracking.project(storage, sweep.name).is_complete
-    for table in (replicates(sweep.name, store_uri(storage)), trials(sweep.name, store_uri(storage))):
+    for table in (replicates(sweep.name, store_uri(storage)), trials(sweep.name, store_uri(storage)).table):
         notes = table.set_index("trial_id")["model.note"]
         assert dict(notes) == {t["trial_id"]: t["point"]["model.note"] for t in sweep.trials}
     reasons = replicates(sweep.name, store_uri(storage)).set_index("trial_id")["reason"]

@@ -68,5 +68,5 @@ def test_postgres_behind_a_server_holds_the_same_tree(
             assert tracking.project(storage, sweep.name, address).is_complete
             assert Seen(address).tree(sweep.name) == seen.tree(sweep.name)
             assert len(mlflow_query.replicates(sweep.name, address)) == 12
-            best = mlflow_query.best(sweep.name, address, k=1)
-            assert list(best["trial_id"]) == list(mlflow_query.best(sweep.name, seen.uri, k=1)["trial_id"])
+            best = mlflow_query.best(sweep.name, address, k=1).table
+            assert list(best["trial_id"]) == list(mlflow_query.best(sweep.name, seen.uri, k=1).table["trial_id"])

@@ -1,0 +1,206 @@
+"""Where answers come from: the records in a storage, or an MLflow they were projected to. Both answer alike."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import pandas as pd
+
+from sweeps import records
+from sweeps import storage as storages
+from sweeps.aggregate import trials_of
+from sweeps.document import parse
+from sweeps.errors import SpecError, SweepNotFound
+from sweeps.table import replicates_of
+
+if TYPE_CHECKING:
+    import os
+
+Source = Literal["records", "mlflow"]
+SOURCES = ("records", "mlflow")
+OBJECTIVE = {"metric": "validation_accuracy", "statistic": "mean", "mode": "max"}
+WEIGHTS, SPECTRA = "weights.safetensors", "spectra.npz"
+Named = tuple[str, str]
+"""A replicate by the names of its trial and of itself."""
+
+
+class Origin(Protocol):
+    """What a question needs of a sweep."""
+
+    name: str
+
+    @property
+    def objective(self) -> Mapping[str, str]:
+        """Metric, statistic and mode of the sweep's objective."""
+        ...
+
+    @property
+    def planned(self) -> int:
+        """Replicates of the plan."""
+        ...
+
+    def spec(self) -> dict[str, Any]:
+        """The sweep's document as it was launched."""
+        ...
+
+    def replicates(self) -> pd.DataFrame:
+        """A row a replicate that has ended."""
+        ...
+
+    def trials(self, metrics: Sequence[str]) -> pd.DataFrame:
+        """A row a trial, with every statistic of `metrics`."""
+        ...
+
+    def leading(self, column: str, mode: str, k: int, *, allow_diverged: bool) -> pd.DataFrame | None:
+        """The k best trials without looking at all of them; None where that can not be done."""
+        ...
+
+    def about(self, trial: str) -> Mapping[str, Any]:
+        """`config` and `point` of a trial."""
+        ...
+
+    def history(self, chosen: Iterable[Named] | None, metrics: Sequence[str] | None) -> pd.DataFrame:
+        """Epochs of the chosen replicates (None: of all that have begun) as a long table."""
+        ...
+
+    def file(self, replicate: Named, name: str) -> bytes | None:
+        """A file of a replicate; None when there is none."""
+        ...
+
+    def record(self, replicate: Named) -> Mapping[str, Any]:
+        """What of a record is needed to build its network: `config`, and `input` when it is known."""
+        ...
+
+
+def origin_of(
+    name: str,
+    source: str = "records",
+    *,
+    storage: str | os.PathLike[str] | None = None,
+    uri: str | None = None,
+) -> Origin:
+    """The origin of answers about a sweep.
+
+    Args:
+        name: Of the sweep.
+        source: `records` or `mlflow`.
+        storage: Of the records, instead of `RMT_STORAGE` and `./sweeps-data`.
+        uri: Of MLflow, instead of `MLFLOW_TRACKING_URI` and the store inside the storage.
+
+    Raises:
+        SpecError: Another source.
+        SweepNotFound: It has no such sweep; lists those it has.
+        TrackingError: MLflow does not answer, does not let us in, or is too old.
+    """
+    if source not in SOURCES:
+        raise SpecError(f"unknown source {source!r} of answers; known: {', '.join(SOURCES)}")
+    root = storages.resolve(storage)
+    if source == "records":
+        return Records(storages.sweep_folder(root, name))
+    from sweeps.tracked import Tracked
+    from sweeps.tracking.store import store_uri
+
+    return Tracked(name, store_uri(root, uri))
+
+
+@dataclass(frozen=True)
+class Records:
+    """A sweep's folder in a storage."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Of the sweep."""
+        return self.folder.name
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """The plan that the sweep was last launched with."""
+        plan: dict[str, Any] = json.loads((self.folder / "plan.json").read_bytes())
+        return plan
+
+    @property
+    def objective(self) -> Mapping[str, str]:
+        """Metric, statistic and mode of the sweep's objective."""
+        return {**OBJECTIVE, **self.plan.get("objective", {})}
+
+    @property
+    def planned(self) -> int:
+        """Replicates of the plan."""
+        return sum(len(trial["replicates"]) for trial in self.plan["trials"])
+
+    def spec(self) -> dict[str, Any]:
+        """The sweep's document as it was launched."""
+        path = self.folder / "spec.yaml"
+        document: dict[str, Any] = parse(path.read_text(encoding="utf-8"), source=str(path))
+        return document
+
+    def replicates(self) -> pd.DataFrame:
+        """A row a replicate that has ended."""
+        return replicates_of(self.folder)
+
+    def trials(self, metrics: Sequence[str]) -> pd.DataFrame:
+        """A row a trial, with every statistic of `metrics`."""
+        return trials_of(self.replicates(), objective=metrics[0], also=metrics[1:])
+
+    def leading(self, column: str, mode: str, k: int, *, allow_diverged: bool) -> None:
+        """Not done: the table of replicates is at hand."""
+
+    def about(self, trial: str) -> Mapping[str, Any]:
+        """`config` and `point` of a trial."""
+        found: dict[str, Any] = json.loads((records.trial_folder(self.folder, trial) / "trial.json").read_bytes())
+        return found
+
+    def history(self, chosen: Iterable[Named] | None, metrics: Sequence[str] | None) -> pd.DataFrame:
+        """Epochs of the chosen replicates (None: of all that have begun) as a long table."""
+        if chosen is None:
+            folders = list(records.folders(self.folder))
+        else:
+            folders = [records.replicate_folder(self.folder, *replicate) for replicate in chosen]
+        rows = [
+            (folder.parent.name, folder.name, row["epoch"], row.get("time"), metric, _number(value))
+            for folder in folders
+            for row in records.read_history(folder)
+            for metric, value in row.items()
+            if metric not in ("epoch", "time") and (metrics is None or metric in metrics)
+        ]
+        return long_table(rows)
+
+    def file(self, replicate: Named, name: str) -> bytes | None:
+        """A file of a replicate; None when there is none."""
+        path = records.replicate_folder(self.folder, *replicate) / name
+        return path.read_bytes() if path.is_file() else None
+
+    def record(self, replicate: Named) -> Mapping[str, Any]:
+        """The replicate's record."""
+        found = records.read_record(records.replicate_folder(self.folder, *replicate))
+        if found is None:
+            raise SweepNotFound(f"replicate {replicate[1]} of {self.name} has no record")
+        return found
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def long_table(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    """`trial_id, replicate_id, epoch, time, metric, value` from such rows, in the order of names and epochs."""
+    columns = ["trial_id", "replicate_id", "epoch", "time", "metric", "value"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.sort_values(["trial_id", "replicate_id", "epoch", "metric"], ignore_index=True)
+
+
+def arrays_in(content: bytes | None) -> dict[str, Any]:
+    """Arrays of a `spectra.npz`: `LAYER/EPOCH/singular_values` and the table of `fits`; empty without one."""
+    if content is None:
+        return {}
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return {key: arrays[key] for key in arrays.files}
