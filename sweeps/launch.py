@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps import storage as storages
 from sweeps.errors import Problem, SpecError
+from sweeps.forks import plan_forks, tidy
 from sweeps.lease import lease
 from sweeps.planning import Plan, Progress, make_plan
 from sweeps.progress import SweepProgress
@@ -121,8 +122,10 @@ def run(
             report = _report(root, sweep.name)
         finally:
             lag = projector.finish(PROJECTION_SECONDS)
-    statuses = made.progress(folder).counts
-    return Launch(made, root, trained, statuses, complete, lag, report, time.monotonic() - begun)
+    after = made.progress(folder)
+    if complete:
+        tidy(folder, made, after)
+    return Launch(made, root, trained, after.counts, complete, lag, report, time.monotonic() - begun)
 
 
 def _require_memory(made: Plan, progress: Progress) -> None:
@@ -211,10 +214,11 @@ def _train(
     from sweeps.runner import train
 
     live = SweepProgress(made.spec.objective, len(trials), wanted)
+    forks = plan_forks(trials, progress, folder, made.spec.resources)
     with session(address) as scratch:
         require(made.spec.resources)
         complete = train(
-            trials, folder, _datasets(made), made.spec.resources, live, show or (lambda _: None), scratch
+            trials, folder, _datasets(made), made.spec, forks, live, show or (lambda _: None), scratch
         )
     return complete, live.done
 

@@ -84,13 +84,22 @@ def settle(
         decide: Whether a new stack is computed as one.
     """
     known = read(folder)
-    placed = {name for stack in known for name in stack.members}
-    unplaced = [r for r in wanted if r.replicate_id not in placed]
-    chosen = choose(unplaced, threads=threads, device=device, most=most)
-    new = [replace(stack, together=decide(stack)) for stack in chosen]
+    stacks = expected(folder, wanted, threads=threads, device=device, most=most)
+    new = [replace(stack, together=decide(stack)) for stack in stacks if stack not in known]
     if new:
         write(folder, [*known, *new])
+    return [stack for stack in stacks if stack in known] + new
+
+
+def expected(
+    folder: Path, wanted: Sequence[PlannedReplicate], *, threads: int, device: str, most: int | None = None
+) -> list[Stack]:
+    """The stacks that `settle` gives, as far as they are known without a decision; nothing is stored."""
+    known = read(folder)
+    placed = {name for stack in known for name in stack.members}
+    unplaced = [r for r in wanted if r.replicate_id not in placed]
     names = {r.replicate_id for r in wanted}
+    new = choose(unplaced, threads=threads, device=device, most=most)
     return [stack for stack in known if _any(stack.members, names)] + new
 
 

@@ -20,6 +20,8 @@ from sweeps.status import Status
 FORMAT = 1
 RECORD = "record.json"
 HISTORY = "history.jsonl"
+CHECKPOINT = "checkpoint"
+"""Folder of a trial beside those of its replicates, while it trains."""
 Record = dict[str, Any]
 
 
@@ -157,7 +159,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 
 def folders(sweep: Path) -> Iterator[Path]:
     """Folders of all replicates of a sweep that have begun."""
-    return (path for path in sorted(sweep.glob("trials/*/*")) if path.is_dir() and path.name != "checkpoint")
+    return (path for path in sorted(sweep.glob("trials/*/*")) if path.is_dir() and path.name != CHECKPOINT)
 
 
 def records(sweep: Path) -> Iterator[Record]:

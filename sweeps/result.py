@@ -26,6 +26,9 @@ class ReplicateResult:
         traceback: Of that exception.
         started: Milliseconds since 1970.
         ended: Milliseconds since 1970.
+        away_seconds: Of the time in between, in which nobody trained it.
+        resumed_at: Epochs at which a process went on where another had ended.
+        forked_from: Trial and epoch it began from; None when it began from scratch.
     """
 
     replicate: PlannedReplicate
@@ -36,6 +39,9 @@ class ReplicateResult:
     traceback: str | None
     started: int
     ended: int
+    away_seconds: float = 0.0
+    resumed_at: tuple[int, ...] = ()
+    forked_from: Mapping[str, Any] | None = None
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -78,7 +84,9 @@ def record_of(
         "layers": list(outcome.layers) if outcome else [],
         "started": result.started,
         "ended": result.ended,
-        "wall_seconds": (result.ended - result.started) / 1000,
+        "wall_seconds": (result.ended - result.started) / 1000 - result.away_seconds,
+        **({"resumed_at": list(result.resumed_at)} if result.resumed_at else {}),
+        **({"forked_from": dict(result.forked_from)} if result.forked_from else {}),
         "environment": dict(environment),
     }
 

@@ -3,17 +3,19 @@
 What happens to a trial that
 - finishes, or diverges: its worker has written the records; the driver only counts.
 - raises: the worker records its replicates as `failed` with the traceback; the sweep goes on.
-- loses its worker or node: Ray starts it again, at most `RETRIES` times; it goes on from what is recorded. When
-  even that fails, the driver writes the `failed` records that nobody else is left to write.
-- is interrupted (Ctrl-C): what is recorded stays; launching again trains the rest.
+- loses its worker or node: Ray starts it again, at most `RETRIES` times; it goes on from what is recorded and
+  saved. When even that fails, the driver writes the `failed` records that nobody else is left to write.
+- is interrupted (Ctrl-C): it is saved where it is; launching again goes on from there.
+- forks from another: it is held back until that one has been there, or has ended.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +25,11 @@ from ray.tune.search import Searcher
 
 from sweeps import records
 from sweeps.environment import environment
+from sweeps.forks import Forks, Leftovers
 from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.progress import SweepProgress
 from sweeps.result import ReplicateResult, record_of
-from sweeps.spec import Resources
+from sweeps.spec import SweepSpec
 from sweeps.status import Status
 from sweeps.trainable import ReplicatesTrainable, pending
 
@@ -37,20 +40,50 @@ RETRIES = 3
 Show = Callable[[SweepProgress], None]
 
 
-class _PlanOrder(Searcher):
-    """Hands out the trials of the plan in their order."""
+class PlanOrder(Searcher):
+    """Hands out the trials of the plan in their order, those that wait for others when these are far enough.
 
-    def __init__(self, count: int) -> None:
+    A trial that others wait for is handed out before them and waits for none of them, so the wait has an end: it
+    reaches the epoch, or it ends, however it does.
+
+    Args:
+        waits: For each trial, by position in the plan: the positions it waits for, each with the epoch to reach.
+    """
+
+    def __init__(self, waits: Sequence[Mapping[int, int]]) -> None:
         super().__init__(metric="epoch", mode="max")
-        self._positions = iter(range(count))
+        self._ready = deque(position for position, missing in enumerate(waits) if not missing)
+        self._missing = {position: dict(missing) for position, missing in enumerate(waits) if missing}
+        self._waiting: dict[int, set[int]] = {}
+        for position, missing in self._missing.items():
+            for other in missing:
+                self._waiting.setdefault(other, set()).add(position)
+        self._positions: dict[str, int] = {}
 
     def suggest(self, trial_id: str) -> Any:
-        del trial_id
-        position = next(self._positions, None)
-        return Searcher.FINISHED if position is None else {"position": position}
+        """The next trial; None, which Tune asks again after, while all that are left have to wait."""
+        if not self._ready:
+            return None if self._missing else Searcher.FINISHED
+        position = self._positions[trial_id] = self._ready.popleft()
+        return {"position": position}
+
+    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """A trial has come to an epoch."""
+        self._reach(self._positions[trial_id], result["epoch"])
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """The plan is explicit: nothing is learnt from a result."""
+        """A trial has ended: what waits for it waits no more, whatever it left behind."""
+        self._reach(self._positions[trial_id], math.inf)
+
+    def _reach(self, position: int, epoch: float) -> None:
+        for waiting in sorted(self._waiting.get(position, ())):
+            if self._missing[waiting][position] > epoch:
+                continue
+            self._waiting[position].discard(waiting)
+            del self._missing[waiting][position]
+            if not self._missing[waiting]:
+                del self._missing[waiting]
+                self._ready.append(waiting)
 
     def save(self, checkpoint_path: str) -> None:
         """Records are the state."""
@@ -62,8 +95,10 @@ class _PlanOrder(Searcher):
 class _Watcher(Callback):
     """Passes what Tune sees on to the progress."""
 
-    def __init__(self, trials: Sequence[PlannedTrial], progress: SweepProgress, show: Show) -> None:
-        self._trials, self._progress, self._show = trials, progress, show
+    def __init__(
+        self, trials: Sequence[PlannedTrial], progress: SweepProgress, show: Show, leftovers: Leftovers
+    ) -> None:
+        self._trials, self._progress, self._show, self._leftovers = trials, progress, show, leftovers
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._progress.running.setdefault(self._planned(trial).trial_id, 0)
@@ -71,7 +106,10 @@ class _Watcher(Callback):
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
         if result.get("done"):
-            self._progress.end(self._planned(trial), Counter(result["statuses"]), result)
+            statuses = Counter(result["statuses"])
+            self._progress.end(self._planned(trial), statuses, result)
+            if all(Status(status).is_final for status in statuses):
+                self._leftovers.end(self._planned(trial))
         else:
             self._progress.report(self._planned(trial), result)
         self._show(self._progress)
@@ -89,7 +127,8 @@ def train(
     trials: Sequence[PlannedTrial],
     sweep: Path,
     datasets: dict[str, Dataset],
-    resources: Resources,
+    spec: SweepSpec,
+    forks: Forks,
     progress: SweepProgress,
     show: Show,
     scratch: Path,
@@ -100,7 +139,8 @@ def train(
         trials: In the order to begin them.
         sweep: The sweep's folder, on a path that every node sees.
         datasets: By fingerprint; put once into the object store.
-        resources: Of one trial.
+        spec: The sweep's.
+        forks: Which trials save their state for which others.
         progress: Kept up to date.
         show: Called after every change of it.
         scratch: For Tune's own files.
@@ -113,14 +153,19 @@ def train(
         sweep=str(sweep),
         trials=list(trials),
         datasets=datasets,
-        threads=max(1, int(resources.cpus)),
-        device="cuda" if resources.gpus else "cpu",
-        most=resources.stack,
+        resources=spec.resources,
+        checkpoints=spec.checkpoints,
+        saves=forks.saves,
     )
+    position_of = {trial.trial_id: position for position, trial in enumerate(trials)}
+    waits = [
+        {position_of[other]: epoch for other, epoch in forks.waits.get(trial.trial_id, {}).items()}
+        for trial in trials
+    ]
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune.with_resources(trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
         tune_config=tune.TuneConfig(
-            search_alg=_PlanOrder(len(trials)),
+            search_alg=PlanOrder(waits),
             num_samples=len(trials),
             reuse_actors=True,
             trial_name_creator=lambda trial: trials[trial.config["position"]].trial_id,
@@ -129,7 +174,7 @@ def train(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(scratch),
-            callbacks=[_Watcher(trials, progress, show)],
+            callbacks=[_Watcher(trials, progress, show, Leftovers(sweep, trials))],
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # records are the state
             verbose=0,

@@ -83,6 +83,23 @@ class Resources(Closed):
     gpus: Annotated[float, Ge(0)] = 0
     stack: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
 
+    @property
+    def threads(self) -> int:
+        """CPU threads of one trial."""
+        return max(1, int(self.cpus))
+
+    @property
+    def device(self) -> str:
+        """`cpu` or `cuda`."""
+        return "cuda" if self.gpus else "cpu"
+
+
+class Checkpoints(Closed):
+    """How often a stack's training is saved, whichever comes first; null: not for that reason."""
+
+    minutes: Annotated[float, Gt(0)] | None = 5
+    epochs: Annotated[int, Ge(1)] | None = None
+
 
 class Tracking(Closed):
     """Where the projection goes: an MLflow address, or null for the SQLite store inside the storage."""
@@ -101,6 +118,7 @@ class SweepSpec(Closed):
     baseline: bool = True
     objective: Objective = Objective()
     resources: Resources = Resources()
+    checkpoints: Checkpoints = Checkpoints()
     storage: str = "./sweeps-data"
     tracking: Tracking = Tracking()
 

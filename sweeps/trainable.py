@@ -6,13 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
 
 from sweeps import records
 from sweeps.planning import PlannedTrial
+from sweeps.spec import Checkpoints, Resources
 from sweeps.status import Status
 from sweeps.trial import TrialRun
 
@@ -26,8 +27,8 @@ REPORT_SECONDS = 1.0
 class ReplicatesTrainable(tune.Trainable):
     """A trial as Ray Tune runs it.
 
-    The process is kept for the next trial (starting one costs seconds); what a lost worker had recorded is not
-    trained again, since each start asks the storage first.
+    The process is kept for the next trial (starting one costs seconds); what a lost worker had recorded or
+    saved is not trained again, since each start asks the storage first.
     """
 
     def setup(  # type: ignore[override]
@@ -37,13 +38,13 @@ class ReplicatesTrainable(tune.Trainable):
         sweep: str,
         trials: Sequence[PlannedTrial],
         datasets: Mapping[str, Dataset],
-        threads: int,
-        device: str,
-        most: int | Literal["auto"],
+        resources: Resources,
+        checkpoints: Checkpoints,
+        saves: Mapping[str, Sequence[int]],
     ) -> None:
         """Keep what all trials share, and begin the first."""
         self._sweep, self._trials, self._datasets = Path(sweep), trials, datasets
-        self._threads, self._device, self._most = threads, device, most
+        self._resources, self._checkpoints, self._saves = resources, checkpoints, saves
         self._begin(config)
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -57,11 +58,13 @@ class ReplicatesTrainable(tune.Trainable):
             planned,
             pending(self._sweep, planned),
             self._datasets[planned.fingerprint],
-            threads=self._threads,
-            device=self._device,
-            most=self._most,
+            threads=self._resources.threads,
+            device=self._resources.device,
+            most=self._resources.stack,
             sweep=self._sweep,
             node=ray.get_runtime_context().get_node_id(),
+            checkpoints=self._checkpoints,
+            fork_epochs=self._saves.get(planned.trial_id, ()),
         )
         self._last: dict[str, Any] = {"epoch": 0}
 
@@ -74,6 +77,10 @@ class ReplicatesTrainable(tune.Trainable):
                 return {**row, "done": False}
         statuses = Counter(result.status.value for result in self._run.result.replicates)
         return {**self._last, "done": True, "statuses": dict(statuses)}
+
+    def cleanup(self) -> None:
+        """Save a trial that is interrupted."""
+        self._run.save()
 
 
 def pending(sweep: Path, planned: PlannedTrial) -> list[Any]:

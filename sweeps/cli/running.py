@@ -65,15 +65,21 @@ def plan(
     import sweeps
     from sweeps import storage as storages
     from sweeps.cli import show
+    from sweeps.forks import plan_forks
     from sweeps.price import price
 
     made, progress = sweeps.plan(sweeps.load_spec(spec, overrides=set_ or ()), storage=storage)
-    cost = price(made, progress, storages.resolve(storage, made.spec.storage) / made.spec.name)
+    folder = storages.resolve(storage, made.spec.storage) / made.spec.name
+    forks = plan_forks(made, progress, folder, made.spec.resources)
+    cost = price(made, progress, folder)
     if as_json:
         known = {"recorded": dict(progress.counts), "others": progress.others, "price": asdict(cost)}
+        known["forks"] = {"starts": forks.starts, "saved": forks.saved, "total": forks.total}
         typer.echo(json.dumps(made.document() | known, indent=1))
         return
     show.plan(made, progress)
+    if forks.starts:
+        typer.echo(forks.line())
     typer.echo(cost.line())
     if trials:
         show.plan_trials(made, progress)

@@ -1,0 +1,175 @@
+"""Forks: trials that differ in pruning only are the same up to their first cut, so that is trained once.
+
+Such trials are a family, named after the unpruned twin. One of them, the twin where it is to be trained, saves its
+stacks at the epochs the others need, in `forks/FAMILY/STACK/`; the others begin there. What can not be found or
+used is trained from scratch, to the same bits.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps import checkpoint, layout, records
+from sweeps.identity import trial_id
+from sweeps.planning import PlannedTrial, Progress
+from sweeps.spec import Resources
+
+if TYPE_CHECKING:
+    from sweeps.training_state import State
+
+FOLDER = "forks"
+
+
+def family_of(trial: PlannedTrial) -> str:
+    """Name of a trial's unpruned twin, planned or not."""
+    if trial.role == "twin":
+        return trial.trial_id
+    return trial.twin or trial_id(trial.spec.twin, trial.fingerprint)
+
+
+def folder_of(sweep: Path, family: str, stack: str) -> Path:
+    """Where the states of a family's stack are."""
+    return sweep / FOLDER / family / stack
+
+
+@dataclass
+class Forks:
+    """Who saves what for whom in a launch.
+
+    Attributes:
+        saves: By trial that others fork from: the epochs at which it saves its stacks.
+        waits: By trial that forks: the trials it forks from, each with the epoch that it has to reach.
+        starts: By trial that forks: the epoch it begins from.
+        saved: Replicate-epochs that need not be trained, thanks to that.
+        total: Replicate-epochs of the launch without it.
+    """
+
+    saves: dict[str, list[int]] = field(default_factory=dict)
+    waits: dict[str, dict[str, int]] = field(default_factory=dict)
+    starts: dict[str, int] = field(default_factory=dict)
+    saved: int = 0
+    total: int = 0
+
+    def line(self) -> str:
+        """One line for a terminal."""
+        share = self.saved / max(1, self.total)
+        return (
+            f"{len(self.starts)} trials start where another that was the same up to its first cut has been: "
+            f"{self.saved} of {self.total} replicate-epochs ({share:.0%}) are not trained again"
+        )
+
+
+def plan_forks(trials: Iterable[PlannedTrial], progress: Progress, sweep: Path, resources: Resources) -> Forks:
+    """Find out which of the trials that a launch trains begin where another has been."""
+    made = Forks()
+    families: dict[str, list[PlannedTrial]] = defaultdict(list)
+    for trial in trials:
+        if progress.to_train(trial):
+            families[family_of(trial)].append(trial)
+    for family, members in families.items():
+        holders: dict[str, list[tuple[PlannedTrial, int]]] = defaultdict(list)
+        for trial in members:
+            for stack in _stacks(trial, progress, sweep, resources):
+                holders[checkpoint.digest_of(stack)].append((trial, len(stack.seeds)))
+                made.total += len(stack.seeds) * trial.spec.training.epochs
+        for digest, holding in holders.items():
+            _share(made, checkpoint.epochs(folder_of(sweep, family, digest)), holding)
+    return made
+
+
+def _stacks(trial: PlannedTrial, progress: Progress, sweep: Path, resources: Resources) -> list[layout.Stack]:
+    folder = records.trial_folder(sweep, trial.trial_id)
+    wanted = progress.to_train(trial)
+    # Where memory asks for smaller stacks, which the worker finds out, the siblings' are the same as the twin's.
+    most = None if resources.stack == "auto" else resources.stack
+    return layout.expected(folder, wanted, threads=resources.threads, device=resources.device, most=most)
+
+
+def _share(made: Forks, there: list[int], holding: list[tuple[PlannedTrial, int]]) -> None:
+    """Let one of the trials that have a stack in common save it for the others; `there` are saved epochs."""
+    # Waiting follows one order of all trials, so that no two wait for each other.
+    donor = max((trial for trial, _ in holding), key=lambda trial: (_limit(trial), trial.trial_id))
+    needed = set()
+    for trial, replicates in holding:
+        epoch = _limit(trial)
+        if trial is donor or math.isinf(epoch):
+            start = next((found for found in there if found <= epoch), 0)
+        else:
+            start = int(epoch)
+            if start not in there:
+                needed.add(start)
+                made.waits.setdefault(trial.trial_id, {})[donor.trial_id] = start
+        if start and trial.role != "twin":
+            made.starts[trial.trial_id] = start
+        made.saved += start * replicates
+    if needed:
+        made.saves[donor.trial_id] = sorted(needed.union(made.saves.get(donor.trial_id, ())))
+
+
+def _limit(trial: PlannedTrial) -> float:
+    """Epoch up to which a trial is its twin."""
+    return math.inf if trial.spec.first_cut is None else trial.spec.first_cut
+
+
+def usable(folder: Path, trial: PlannedTrial) -> list[int]:
+    """Epochs of its family's states that a trial may begin from: those up to its first cut."""
+    return [epoch for epoch in checkpoint.epochs(folder) if epoch <= _limit(trial)]
+
+
+def adopt(state: State, own: State) -> State:
+    """Another trial's state with the spectra of the trial that begins from it, whose noise fit may differ.
+
+    Args:
+        state: Of a training that has pruned nothing yet.
+        own: Of the training that begins, at epoch 0.
+
+    Raises:
+        ValueError: There are spectra of later epochs, fitted as the other trial's spec says.
+    """
+    mine = [spectra["fits"] for spectra in own.document["spectra"]]
+    theirs = [spectra["fits"] for spectra in state.document["spectra"]]
+    if mine == [[row for row in fits if row["epoch"] == 0] for fits in theirs]:
+        return state
+    later = {row["epoch"] for fits in theirs for row in fits} - {0}
+    if later:
+        raise ValueError(f"it has spectra of epochs {sorted(later)}, fitted for another trial")
+    tensors = {name: value for name, value in state.tensors.items() if not name.startswith("spectra")}
+    tensors |= {name: value for name, value in own.tensors.items() if name.startswith("spectra")}
+    document: dict[str, Any] = {**state.document, "spectra": own.document["spectra"]}
+    return state._replace(tensors=tensors, document=document)
+
+
+class Leftovers:
+    """Deletes a family's states once none of its trials in a launch needs them any more."""
+
+    def __init__(self, sweep: Path, trials: Iterable[PlannedTrial]) -> None:
+        self._sweep = sweep
+        self._open: dict[str, set[str]] = defaultdict(set)
+        for trial in trials:
+            self._open[family_of(trial)].add(trial.trial_id)
+
+    def end(self, trial: PlannedTrial) -> None:
+        """Say that all replicates of a trial have final records."""
+        family = family_of(trial)
+        self._open[family].discard(trial.trial_id)
+        if not self._open[family]:
+            shutil.rmtree(self._sweep / FOLDER / family, ignore_errors=True)
+
+
+def tidy(sweep: Path, trials: Iterable[PlannedTrial], progress: Progress) -> None:
+    """Delete checkpoints and states that crashes left behind and no planned trial needs any more."""
+    needed = set()
+    for trial in trials:
+        if progress.to_train(trial):
+            needed.add(family_of(trial))
+        else:
+            shutil.rmtree(records.trial_folder(sweep, trial.trial_id) / records.CHECKPOINT, ignore_errors=True)
+    for folder in (sweep / FOLDER).glob("*"):
+        if folder.name not in needed:
+            shutil.rmtree(folder, ignore_errors=True)
