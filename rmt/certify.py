@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.parametrize import is_parametrized
 
 from rmt.certificate import TIERS, Certificate, RemovedPart, Tier
 from rmt.certify_bounds import CutLayer, GaussianNoise, Sums, Walker, joined
@@ -60,8 +61,8 @@ def certify(
         dtype: Arithmetic; float64 keeps rounding out of near ties.
 
     Raises:
-        InvalidWeight: A layer is of another kind, or R has another shape.
-        InvalidOption: An option out of range, or no samples.
+        InvalidWeight: A layer is of another kind, shared or parametrised, or R has another shape or NaN.
+        InvalidOption: An option out of range, no samples, labels that are no classes, or logits of another shape.
     """
     names = [layers] if isinstance(layers, str) else list(layers)
     parts = [removed] if isinstance(removed, Tensor) else list(removed)
@@ -72,6 +73,7 @@ def certify(
     noise = GaussianNoise(failure_probability / len(names), len(inputs), noise_variance)
     with torch.no_grad():
         walker = Walker(network, cuts, noise)
+        _check_logits(network(inputs[:1].clone()), data[1])
         before, after, totals = zip(*(walker.walk(batch) for batch in inputs.split(batch_size)), strict=True)
         removed_parts = tuple(_removed_part(cut) for cut in cuts)
     sums = {name: joined(totals, name) for name in TIERS}
@@ -91,6 +93,15 @@ def _check(
         raise InvalidOption(f"a penalty weight is {weight}; allowed: 0 or more")
 
 
+def _check_logits(logits: object, labels: Tensor) -> None:
+    if not isinstance(logits, Tensor) or logits.ndim != 2:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InvalidOption(f"the model gives {found} for one sample; logits (samples, classes) are needed")
+    low, high, classes = int(labels.min()), int(labels.max()), logits.shape[1]
+    if low < 0 or high >= classes:
+        raise InvalidOption(f"labels run from {low} to {high}; the model has classes 0 to {classes - 1}")
+
+
 def _cut(network: nn.Module, name: str, part: Tensor) -> CutLayer:
     try:
         layer = network.get_submodule(name)
@@ -99,7 +110,16 @@ def _cut(network: nn.Module, name: str, part: Tensor) -> CutLayer:
     if not isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
         kind = type(layer).__name__
         raise InvalidWeight(f"layer {name!r} is a {kind}; certificates are for Linear and convolution layers")
+    if is_parametrized(layer) or layer._forward_hooks or layer._forward_pre_hooks:
+        raise InvalidWeight(f"layer {name!r} is parametrised or has hooks: its weight is not all that it does")
     weight = layer.weight
+    sharing = [other for other, owned in network.named_parameters(remove_duplicate=False) if owned is weight]
+    if len(sharing) != 1:
+        raise InvalidWeight(
+            f"the weight of layer {name!r} is shared: {', '.join(sharing)}; a cut would change all"
+        )
+    if not bool(torch.isfinite(part).all()):
+        raise InvalidWeight(f"R of {name!r} has {int((~torch.isfinite(part)).sum())} NaN or infinite entries")
     if part.shape not in (weight.shape, weight.flatten(1).shape):
         raise InvalidWeight(f"R of {name!r} has shape {tuple(part.shape)}; its weight {tuple(weight.shape)}")
     return CutLayer(name, layer, weight.detach().clone(), part.detach().to(weight).reshape(weight.shape))

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from rmt.propagation import CONVOLUTIONS, NoBound, Outcome, propagate, trace, with_weight
+from rmt.propagation import Observed, Outcome, observe, propagate, trace
+from rmt.propagation_rules import CONVOLUTIONS, NoBound, with_weight
 
 
 @dataclass
@@ -106,8 +107,9 @@ class Walker:
         totals = Totals()
         before, inputs = self._run(batch, self.cuts[0])
         predicted, logits = before.argmax(1), before
+        observed = self._observe(batch, before)
         for cut, following in zip(self.cuts, [*self.cuts[1:], None], strict=True):
-            self._add_bounds(totals, cut, inputs, predicted)
+            self._add_bounds(totals, cut, inputs, predicted, observed)
             cut.layer.weight.copy_(cut.whole - cut.part)
             after, inputs = self._run(batch, following)
             totals.realised.add((after - logits).abs().amax(1))
@@ -127,14 +129,25 @@ class Walker:
         finally:
             handle.remove()
 
-    def _add_bounds(self, totals: Totals, cut: CutLayer, seen: list[Tensor], predicted: Tensor) -> None:
+    def _observe(self, batch: Tensor, logits: Tensor) -> Observed:
+        """What the graph's nodes give; notes when the graph is not the model (hooks, randomness)."""
+        if self.untraceable:
+            return {}
+        output, observed = observe(self.graph, batch)
+        if not (isinstance(output, Tensor) and torch.allclose(output, logits, equal_nan=True)):
+            self.untraceable = "the model's graph does not give its logits: it is random, or has hooks"
+        return observed
+
+    def _add_bounds(
+        self, totals: Totals, cut: CutLayer, seen: list[Tensor], predicted: Tensor, observed: Observed
+    ) -> None:
         if self.untraceable:
             return totals.fail(self.untraceable)
         if len(seen) != 1:
             return totals.fail(f"layer {cut.name!r} runs {len(seen)} times in one forward pass")
         change = with_weight(cut.layer, cut.part)(seen[0]).abs()
         try:
-            outcome = propagate(self.graph, cut.name, change)
+            outcome = propagate(self.graph, cut.name, change, observed)
         except NoBound as reason:
             return totals.fail(str(reason))
         gain = outcome.reach.gain

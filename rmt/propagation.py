@@ -1,17 +1,16 @@
 """How far a change inside a network can travel to its outputs, without running the changed network.
 
 If one layer's output moves by `change`, every later coordinate moves by at most what the *absolute* network
-makes of |change|: a linear map with |weights| and no bias, an elementwise activation times its Lipschitz
-constant, a pooling as it is (SCIENCE §3, tier c). The same walk multiplies operator norms to one factor, the
-`gain` of ℓ∞ (tier d). Both need weights only. The walk follows the graph that `torch.fx` traces, so that
-branches and residual sums are handled; what has no rule is reported as a reason, never guessed.
+makes of |change|; the rules of each step are in `propagation_rules`. The walk follows the graph that `torch.fx`
+traces, so that branches and residual sums are handled; what has no rule is reported as a reason, never guessed.
+
+A bound that is too small is a false certificate, so the walk also watches what a rule can not see: operands that
+are used twice, tensors changed in place and read again, broadcasting, and operations that mix the samples.
 """
 
 from __future__ import annotations
 
-import copy
-import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,29 +18,22 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-# Largest slope of x Φ(x), reached at √2, and of x sigmoid(x), reached at 2.3994; rounded up.
-GELU_SLOPE, SILU_SLOPE = 1.12891, 1.09985
+from rmt.in_place import is_in_place, names_read_again
+from rmt.propagation_rules import (
+    MONOTONE_FUNCTIONS,
+    MONOTONE_METHODS,
+    SLOPES,
+    SUMS,
+    TRANSPARENT,
+    NoBound,
+    Reach,
+    slope_of,
+    through,
+)
+
 # Tracing runs the model's own code on symbols: these are what such code raises when it looks at values.
 UNTRACEABLE = (fx.proxy.TraceError, TypeError, ValueError, RuntimeError, AttributeError, KeyError, IndexError)
-
-
-class NoBound(Exception):
-    """A step of the network without a propagation rule; the message is the reason shown to the user."""
-
-
-@dataclass(frozen=True)
-class Reach:
-    """Bounds at one point of the graph.
-
-    Attributes:
-        coordinates: Upper bound of |change|, shape of the activation there, (samples, ...).
-        gain: Factor by which the ℓ∞ norm of the change at the layer can have grown on the way.
-    """
-
-    coordinates: Tensor
-    gain: float
+Observed = Mapping[fx.Node, Any]
 
 
 @dataclass(frozen=True)
@@ -61,191 +53,6 @@ class Outcome:
     head_reason: str
 
 
-def with_weight(layer: nn.Module, weight: Tensor) -> nn.Module:
-    """The linear part of a Linear or Conv layer with other weights: same geometry, no bias."""
-    twin = copy.deepcopy(layer)
-    twin.weight = nn.Parameter(weight, requires_grad=False)
-    twin.register_parameter("bias", None)
-    return twin
-
-
-def _linear(layer: Any, reach: Reach) -> Reach:
-    size = layer.weight.detach().abs()
-    gain = float(size.flatten(1).sum(1).max())
-    return Reach(with_weight(layer, size)(reach.coordinates), reach.gain * gain)
-
-
-def _normalisation(layer: Any, reach: Reach) -> Reach:
-    if layer.running_var is None:
-        raise NoBound(f"{type(layer).__name__} without running statistics mixes the samples of a batch")
-    scale = (layer.running_var + layer.eps).rsqrt()
-    if layer.weight is not None:
-        scale = scale * layer.weight.detach().abs()
-    shape = (1, -1, *[1] * (reach.coordinates.ndim - 2))
-    return Reach(reach.coordinates * scale.view(shape), reach.gain * float(scale.max()))
-
-
-def _slope(layer: nn.Module) -> float | None:
-    """Lipschitz constant of an elementwise activation module, or None when it is not a known one."""
-    match layer:
-        case nn.LeakyReLU():
-            return max(1.0, abs(layer.negative_slope))
-        case nn.ELU():
-            return max(1.0, layer.alpha)
-        case nn.Sigmoid():
-            return 0.25
-        case nn.GELU(approximate="none"):
-            return GELU_SLOPE
-        case nn.SiLU():
-            return SILU_SLOPE
-        case nn.ReLU() | nn.ReLU6() | nn.Hardtanh() | nn.Tanh() | nn.Softplus() | nn.Softsign() | nn.CELU():
-            return 1.0
-        case _:
-            return None
-
-
-TRANSPARENT = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
-# Linear with non-negative weights that sum to at most one, or a maximum: the operation applied to |change|
-# bounds the change of its result.
-MONOTONE = (
-    *(nn.Flatten, nn.Unflatten, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
-    *(nn.AvgPool1d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
-    *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
-)
-MONOTONE_FUNCTIONS = {
-    *(
-        torch.flatten,
-        torch.reshape,
-        torch.mean,
-        functional.max_pool1d,
-        functional.max_pool2d,
-        functional.max_pool3d,
-    ),
-    *(functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d, functional.adaptive_avg_pool3d),
-}
-MONOTONE_METHODS = {"flatten", "view", "reshape", "mean", "contiguous", "permute", "transpose", "squeeze"}
-SHAPE_METHODS = {"size", "dim"}
-SLOPES: dict[Any, float] = {
-    **dict.fromkeys(
-        (functional.relu, torch.relu, functional.relu6, torch.tanh, functional.tanh, "relu", "relu_", "tanh"),
-        1.0,
-    ),
-    **dict.fromkeys((torch.sigmoid, functional.sigmoid, "sigmoid"), 0.25),
-    functional.silu: SILU_SLOPE,
-}
-SUMS = {operator.add, operator.sub, operator.iadd, operator.isub, torch.add, torch.sub, "add", "sub", "add_"}
-
-
-def through(layer: nn.Module, reach: Reach) -> Reach:
-    """Bounds behind one module.
-
-    Raises:
-        NoBound: There is no rule for this kind of module.
-    """
-    if isinstance(layer, (nn.Linear, *CONVOLUTIONS)):
-        return _linear(layer, reach)
-    if isinstance(layer, NORMALISATIONS):
-        return _normalisation(layer, reach)
-    if isinstance(layer, TRANSPARENT):
-        return reach
-    if isinstance(layer, MONOTONE) or (
-        isinstance(layer, nn.AvgPool2d | nn.AvgPool3d) and layer.divisor_override is None
-    ):
-        return Reach(layer(reach.coordinates), reach.gain)
-    slope = _slope(layer)
-    if slope is None:
-        raise NoBound(f"no propagation rule for {type(layer).__name__}")
-    return Reach(reach.coordinates * slope, reach.gain * slope)
-
-
-def _sum(parts: list[Reach]) -> Reach:
-    """|a ± b| ≤ |a| + |b|; an operand that the change does not reach adds nothing."""
-    total = parts[0].coordinates
-    for part in parts[1:]:
-        total = total + part.coordinates
-    return Reach(total, sum(part.gain for part in parts))
-
-
-def is_elementwise(graph: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a node applies one function to every coordinate, in evaluation mode."""
-    if node.op == "call_module":
-        layer = graph.get_submodule(str(node.target))
-        return isinstance(layer, TRANSPARENT) or _slope(layer) is not None
-    return node.target in SLOPES
-
-
-class _Walk:
-    """One pass over a traced graph; values exist only for the nodes that the change reaches."""
-
-    def __init__(self, graph: fx.GraphModule, layer: str, change: Tensor) -> None:
-        self.graph, self.layer, self.change = graph, layer, change
-        self.reached: dict[fx.Node, Any] = {}
-
-    def reach(self, node: fx.Node) -> Any:
-        """Reach of one node, a plain value such as a size, or None when the change does not come here."""
-        if node.op == "call_module" and node.target == self.layer:
-            return Reach(self.change, 1.0)
-        sources = [source for source in node.all_input_nodes if source in self.reached]
-        if not sources:
-            return None
-        if node.op == "call_module":
-            return through(self.graph.get_submodule(str(node.target)), self.reached[sources[0]])
-        return self._function(node, [self.reached[source] for source in sources])
-
-    def _function(self, node: fx.Node, inputs: list[Any]) -> Any:
-        target = node.target
-        if not all(isinstance(value, Reach) for value in inputs) and not self._is_monotone(node):
-            return self._size(node)
-        if target in SUMS and not set(node.kwargs) & {"alpha"}:
-            return _sum(inputs)
-        if target is functional.dropout:
-            return self._dropout(node, inputs[0])
-        if target in SLOPES and len(inputs) == 1:
-            return Reach(inputs[0].coordinates * SLOPES[target], inputs[0].gain * SLOPES[target])
-        if target is torch.cat or target in SHAPE_METHODS or target is getattr or self._is_monotone(node):
-            return self._apply(node, inputs)
-        raise NoBound(f"no propagation rule for {getattr(target, '__name__', target)}")
-
-    def _is_monotone(self, node: fx.Node) -> bool:
-        return node.target in MONOTONE_METHODS or node.target in MONOTONE_FUNCTIONS
-
-    def _size(self, node: fx.Node) -> Any:
-        """Arithmetic on sizes, as in `x.view(x.size(0), -1)`."""
-        result = self._run(node)
-        if isinstance(result, Tensor):
-            raise NoBound(f"no propagation rule for {node.name} of an activation and a size")
-        return result
-
-    def _dropout(self, node: fx.Node, reach: Reach) -> Reach:
-        """`functional.dropout` is on unless told otherwise, in evaluation mode too."""
-        training = node.args[2] if len(node.args) > 2 else node.kwargs.get("training", True)
-        if training is not False:
-            raise NoBound("functional.dropout is active in evaluation mode: the logits are random")
-        return reach
-
-    def _apply(self, node: fx.Node, inputs: list[Any]) -> Any:
-        if node.target is torch.cat and len(inputs) != len(node.all_input_nodes):
-            raise NoBound("cat of changed and unchanged branches")
-        result = self._run(node)
-        if not isinstance(result, Tensor):
-            return result
-        return Reach(result, max(value.gain for value in inputs if isinstance(value, Reach)))
-
-    def _run(self, node: fx.Node) -> Any:
-        """The node's own operation, on the bounds in place of the activations."""
-
-        def value(source: fx.Node) -> Any:
-            known = self.reached.get(source)
-            return known.coordinates if isinstance(known, Reach) else known
-
-        args = fx.map_arg(node.args, value)
-        kwargs = fx.map_arg(node.kwargs, value)
-        if node.op == "call_method":
-            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-        function: Callable[..., Any] = node.target  # type: ignore[assignment]
-        return function(*args, **kwargs)
-
-
 def trace(model: nn.Module) -> fx.GraphModule:
     """Graph of a model in evaluation mode.
 
@@ -258,13 +65,186 @@ def trace(model: nn.Module) -> fx.GraphModule:
         raise NoBound(f"the model has no fixed graph: {type(error).__name__}: {error}") from error
 
 
-def propagate(graph: fx.GraphModule, layer: str, change: Tensor) -> Outcome:
+class _Observer(fx.Interpreter):
+    """Runs a graph and keeps the shape of every tensor and the value of everything else."""
+
+    def __init__(self, graph: fx.GraphModule) -> None:
+        super().__init__(graph)
+        self.seen: dict[fx.Node, Any] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        self.seen[n] = value.to("meta") if isinstance(value, Tensor) else value
+        return value
+
+
+def observe(graph: fx.GraphModule, batch: Tensor) -> tuple[Any, Observed]:
+    """What a graph gives for a batch, (samples, ...), and what each of its nodes does.
+
+    Returns:
+        The output, and by node: tensors as their shapes (on the meta device), sizes as they are.
+    """
+    observer = _Observer(graph)
+    output = observer.run(batch.clone())  # a model may change its input in place
+    return output, observer.seen
+
+
+def is_elementwise(graph: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node applies one function to every coordinate, in evaluation mode."""
+    if node.op == "call_module":
+        layer = graph.get_submodule(str(node.target))
+        return isinstance(layer, TRANSPARENT) or slope_of(layer) is not None
+    return node.target in SLOPES
+
+
+class _Walk:
+    """One pass over a traced graph; reaches exist only for the nodes that the change comes to."""
+
+    def __init__(self, graph: fx.GraphModule, layer: str, change: Tensor, observed: Observed) -> None:
+        self.graph, self.layer, self.change, self.observed = graph, layer, change, observed
+        self.samples = len(change)
+        self.reached: dict[fx.Node, Reach] = {}
+
+    def reach(self, node: fx.Node) -> Reach | None:
+        """Reach of one node, or None when the change does not come here, or only its size does."""
+        if node.op == "get_attr" and str(node.target).startswith(f"{self.layer}."):
+            raise NoBound(f"the model reads {node.target} beside calling the layer")
+        if node.op == "call_module" and node.target == self.layer:
+            return self._checked(node, Reach(self.change, 1.0))
+        if not any(source in self.reached for source in node.all_input_nodes):
+            return None
+        if not isinstance(self.observed[node], Tensor):
+            self._check_plain(node)
+            return None
+        self._refuse_stale_reads(node)
+        return self._checked(node, self._step(node))
+
+    def _step(self, node: fx.Node) -> Reach:
+        if node.op == "call_module":
+            return through(self.graph.get_submodule(str(node.target)), self._only(node))
+        if node.target in SUMS:
+            return self._sum(node)
+        if node.target is torch.cat:
+            return self._cat(node)
+        if node.target is functional.dropout:
+            return self._dropout(node)
+        if node.target in SLOPES:
+            slope, source = SLOPES[node.target], self._only(node)
+            return Reach(source.coordinates * slope, source.gain * slope)
+        if node.target in MONOTONE_METHODS or node.target in MONOTONE_FUNCTIONS:
+            self._refuse_mixing(node)
+            source = self._only(node)
+            return Reach(self._run(node), source.gain)
+        raise NoBound(f"no propagation rule for {getattr(node.target, '__name__', node.target)}")
+
+    def _check_plain(self, node: fx.Node) -> None:
+        """Sizes and arithmetic on them, as in `x.view(x.size(0), -1)`: known, and the same before and after."""
+        if any(isinstance(leaf, Tensor) for leaf in torch.utils._pytree.tree_leaves(self.observed[node])):
+            raise NoBound(f"no propagation rule for {node.name}, which gives several tensors")
+
+    def _only(self, node: fx.Node) -> Reach:
+        """The one tensor that a step takes: its first argument."""
+        tensors = [source for source in node.all_input_nodes if isinstance(self.observed[source], Tensor)]
+        if len(tensors) != 1 or not node.args or node.args[0] is not tensors[0]:
+            raise NoBound(f"no propagation rule for {node.name} of {len(tensors)} tensors")
+        return self.reached[tensors[0]]
+
+    def _sum(self, node: fx.Node) -> Reach:
+        """|a ± b| ≤ |a| + |b|, an operand counted as often as it stands there; unreached ones add nothing."""
+        operands = [*node.args, *node.kwargs.values()]
+        if set(node.kwargs) - {"input", "other"} or len(operands) != 2:
+            raise NoBound(f"no propagation rule for {node.name} with {sorted(node.kwargs)}")
+        parts = [self.reached[part] for part in operands if isinstance(part, fx.Node) and part in self.reached]
+        total = torch.zeros_like(self.observed[node], device=self.change.device, dtype=self.change.dtype)
+        for part in parts:
+            total = total + part.coordinates
+        return Reach(total, sum(part.gain for part in parts))
+
+    def _cat(self, node: fx.Node) -> Reach:
+        """Side by side: each coordinate keeps its bound, one that the change does not reach has none."""
+        return Reach(self._run(node), max(self.reached[n].gain for n in node.all_input_nodes if n in self.reached))
+
+    def _dropout(self, node: fx.Node) -> Reach:
+        """`functional.dropout` is on unless told otherwise, in evaluation mode too."""
+        training = node.args[2] if len(node.args) > 2 else node.kwargs.get("training", True)
+        if training is not False:
+            raise NoBound("functional.dropout is active in evaluation mode: the logits are random")
+        return self._only(node)
+
+    def _refuse_stale_reads(self, node: fx.Node) -> None:
+        """A tensor that is changed in place has another value where its old name is read later."""
+        if not is_in_place(self.graph, node):
+            return
+        target = node.args[0]
+        if not isinstance(target, fx.Node) or target not in self.reached:
+            raise NoBound(f"{node.name} changes in place what the cut did not reach before")
+        shrinks = is_elementwise(self.graph, node) and self._slope(node) <= 1
+        if not shrinks and (again := names_read_again(self.graph, node)):
+            raise NoBound(f"{node.name} changes {target.name} in place, and {again[0].name} reads it again")
+
+    def _slope(self, node: fx.Node) -> float:
+        if node.op == "call_module":
+            layer = self.graph.get_submodule(str(node.target))
+            return 1.0 if isinstance(layer, TRANSPARENT) else slope_of(layer) or float("inf")
+        return SLOPES[node.target]
+
+    def _refuse_mixing(self, node: fx.Node) -> None:
+        """Samples come first, stay first, and are not averaged over: bounds are one a sample."""
+        count = self.observed[node.all_input_nodes[0]].ndim
+        name = getattr(node.target, "__name__", str(node.target))
+        given = [*node.args[1:], *(value for key, value in node.kwargs.items() if key.startswith("dim"))]
+        numbers = [int(n) % count for n in _flat(self._plain_value(value) for value in given)]
+        mixed = name == "mean" and (not numbers or 0 in numbers)
+        mixed |= name in ("transpose", "squeeze") and 0 in numbers
+        mixed |= name == "permute" and (not numbers or numbers[0] != 0)
+        if mixed:
+            raise NoBound(f"{node.name} mixes or moves the samples of a batch")
+
+    def _plain_value(self, value: Any) -> Any:
+        return fx.map_arg(value, lambda source: self.observed[source])
+
+    def _checked(self, node: fx.Node, reach: Reach) -> Reach:
+        """The bound has the activation's own shape, samples first."""
+        shape, found = tuple(self.observed[node].shape), tuple(reach.coordinates.shape)
+        if shape != found or shape[:1] != (self.samples,):
+            raise NoBound(f"{node.name} has shape {shape} for {self.samples} samples, its bound {found}")
+        return reach
+
+    def _run(self, node: fx.Node) -> Tensor:
+        """The node's own operation, on the bounds in place of the activations."""
+
+        def value(source: fx.Node) -> Any:
+            if source in self.reached:
+                return self.reached[source].coordinates
+            seen = self.observed[source]
+            return torch.zeros_like(seen, device=self.change.device) if isinstance(seen, Tensor) else seen
+
+        args = fx.map_arg(node.args, value)
+        kwargs = fx.map_arg(node.kwargs, value)
+        if node.op == "call_method":
+            result = getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        else:
+            function: Callable[..., Any] = node.target  # type: ignore[assignment]
+            result = function(*args, **kwargs)
+        return torch.as_tensor(result)
+
+
+def _flat(values: Iterable[Any]) -> Iterable[Any]:
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _flat(value)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            yield value
+
+
+def propagate(graph: fx.GraphModule, layer: str, change: Tensor, observed: Observed) -> Outcome:
     """Bound the logits' change when `layer`'s output moves by at most `change` (≥ 0, one batch).
 
     Args:
         graph: From `trace`, in evaluation mode.
         layer: Dotted name of a submodule that is called once.
         change: |change| of that layer's output, (samples, ...).
+        observed: From `observe`, of a batch of as many samples.
 
     Raises:
         NoBound: A step has no rule, or the layer is called twice or never.
@@ -272,7 +252,7 @@ def propagate(graph: fx.GraphModule, layer: str, change: Tensor) -> Outcome:
     calls = [node for node in graph.graph.nodes if node.op == "call_module" and node.target == layer]
     if len(calls) != 1:
         raise NoBound(f"layer {layer!r} is called {len(calls)} times in the model's graph")
-    walk = _Walk(graph, layer, change)
+    walk = _Walk(graph, layer, change, observed)
     for node in graph.graph.nodes:
         if node.op == "output":
             return _outcome(graph, walk, node.args[0], layer)
@@ -284,7 +264,7 @@ def propagate(graph: fx.GraphModule, layer: str, change: Tensor) -> Outcome:
 
 def _outcome(graph: fx.GraphModule, walk: _Walk, logits: Any, layer: str) -> Outcome:
     reach = walk.reached.get(logits) if isinstance(logits, fx.Node) else None
-    if not isinstance(reach, Reach):
+    if reach is None:
         raise NoBound("the model's output is not one tensor that the layer reaches")
     node = logits
     while node.op == "call_module" and isinstance(graph.get_submodule(str(node.target)), TRANSPARENT):

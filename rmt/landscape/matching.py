@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from rmt.dense import dense_copy
 from rmt.errors import InvalidOption
-from rmt.propagation import NoBound, is_elementwise, trace
+from rmt.propagation import is_elementwise, trace
+from rmt.propagation_rules import NoBound
 
 
 class NotAnMlp(InvalidOption):

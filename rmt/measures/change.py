@@ -12,7 +12,7 @@ from rmt.certify import certify as certify_cut
 from rmt.dense import dense_copy
 from rmt.errors import InvalidOption
 from rmt.measures.contract import MEASURES, ModuleSubject, Number
-from rmt.propagation import CONVOLUTIONS
+from rmt.propagation_rules import CONVOLUTIONS
 
 NEEDS = ("inputs", "labels", "before")
 NonNegative = Annotated[float, Ge(0)]

@@ -287,6 +287,78 @@ def test_no_certified_label_changes_in_any_network(
         assert tier.loss_bound is None or abs(certificate.loss_change) <= tier.loss_bound + 1e-12
 
 
+class Tangled(nn.Module):
+    """Layers whose activations meet again: added to themselves and to each other, as they are drawn."""
+
+    def __init__(self, steps: list[str], width: int = 4) -> None:
+        super().__init__()
+        self.first = nn.Linear(5, width)
+        self.middle = nn.ModuleList(nn.Linear(width, width) for _ in steps)
+        self.head = nn.Linear(width, 3)
+        self.steps = steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.first(x)
+        early = y
+        for step, layer in zip(self.steps, self.middle, strict=True):
+            match step:
+                case "double":
+                    y = y + y
+                case "residual":
+                    y = y + torch.relu(layer(y))
+                case "less early":
+                    y = layer(y) - early
+                case "centred":
+                    y = y - y.mean(1, keepdim=True)
+                case "in place":
+                    y = layer(y).add_(y)
+                case "again":
+                    y = layer(torch.tanh(layer(y)))
+        return self.head(y)
+
+
+STEPS = ("double", "residual", "less early", "centred", "in place", "again")
+
+
+@given(seed=st.integers(0, 2**31), steps=st.lists(st.sampled_from(STEPS), max_size=4), size=st.floats(1e-3, 1.0))
+@settings(max_examples=40, deadline=None)
+def test_no_certified_label_changes_where_activations_meet_again(seed: int, steps: list[str], size: float) -> None:
+    torch.manual_seed(seed)
+    model = Tangled(steps)
+    removed = size * torch.randn_like(model.first.weight)
+    data = torch.randn(80, 5), torch.randint(0, 3, (80,))
+    certificate = certify(model, "first", removed, data)
+    realised = certificate.tiers["realised"].bound
+    assert realised is not None
+    for name in DETERMINISTIC:
+        tier = certificate.tiers[name]
+        assert tier.applies, tier.reason
+        assert tier.certified_but_changed == 0
+        assert tier.bound is not None
+        if name != "pairwise":
+            assert bool((realised <= tier.bound + 1e-9).all())
+
+
+def test_a_model_that_its_graph_misses_has_only_the_exact_tier() -> None:
+    class Stale(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.other, self.head = nn.Linear(5, 4), nn.Linear(5, 4), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.other(x)
+            early = z
+            z += self.layer(x)  # a tracer takes this for a new tensor; here it changes `early`
+            return self.head(early)
+
+    torch.manual_seed(0)
+    data = torch.randn(20, 5), torch.randint(0, 3, (20,))
+    certificate = certify(Stale(), "layer", torch.randn(4, 5), data)
+    assert certificate.tiers["realised"].applies
+    for name in TIERS[1:]:
+        assert "does not give its logits" in certificate.tiers[name].reason
+
+
 def test_masks_can_certify_the_objective() -> None:
     """A weight that no input reaches: removing it changes nothing but the penalty."""
     model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
@@ -331,5 +403,15 @@ def test_options_out_of_range_are_refused() -> None:
         certify(model, "0", removed, data, l1=-1.0)
     with pytest.raises(InvalidOption, match="at least one"):
         certify(model, "0", removed, (torch.ones(0, 2), torch.zeros(0, dtype=torch.long)))
+    with pytest.raises(InvalidOption, match="labels run from 0 to 7; the model has classes 0 to 1"):
+        certify(model, "0", removed, (torch.ones(2, 2), torch.tensor([0, 7])))
+    with pytest.raises(InvalidWeight, match=r"R of '0' has 1 NaN"):
+        certify(model, "0", torch.tensor([[0.0, float("nan")], [0.0, 0.0]]), data)
+    with pytest.raises(InvalidOption, match=r"gives \(1, 3, 2\) for one sample"):
+        certify(nn.Sequential(nn.Linear(2, 2)), "0", removed, (torch.ones(4, 3, 2), torch.zeros(4).long()))
+    tied = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    tied[1].weight = tied[0].weight
+    with pytest.raises(InvalidWeight, match=r"shared by 0.weight, 1.weight"):
+        certify(tied, "0", removed, data)
     with pytest.raises(InvalidOption, match="no layer twice"):
         certify(model, ["0", "0"], [removed, removed], data)
