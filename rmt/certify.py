@@ -115,9 +115,7 @@ def _cut(network: nn.Module, name: str, part: Tensor) -> CutLayer:
     weight = layer.weight
     sharing = [other for other, owned in network.named_parameters(remove_duplicate=False) if owned is weight]
     if len(sharing) != 1:
-        raise InvalidWeight(
-            f"the weight of layer {name!r} is shared: {', '.join(sharing)}; a cut would change all"
-        )
+        raise InvalidWeight(f"the weight of layer {name!r} is shared by {', '.join(sharing)}: a cut changes all")
     if not bool(torch.isfinite(part).all()):
         raise InvalidWeight(f"R of {name!r} has {int((~torch.isfinite(part)).sum())} NaN or infinite entries")
     if part.shape not in (weight.shape, weight.flatten(1).shape):
