@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import CoreSchema
 
 from rmt.errors import UnknownName
@@ -21,10 +28,41 @@ class OptionErrors(ValueError):
         self.errors = errors
 
 
+def require_as_given(given: Mapping[str, Any], made: Mapping[str, Any]) -> None:
+    """Refuse text and truth values that became numbers, and whatever became a truth value.
+
+    Raises:
+        OptionErrors: Names each field with its value and what is wanted.
+    """
+    found = [error for name in made if name in given for error in _coerced(given[name], made[name], (name,))]
+    if found:
+        raise OptionErrors(found)
+
+
+def _coerced(given: Any, made: Any, loc: tuple[int | str, ...]) -> Iterator[dict[str, Any]]:
+    if isinstance(made, bool):
+        if not isinstance(given, bool):
+            yield {"loc": loc, "type": "coerced", "msg": "must be true or false", "input": given}
+    elif isinstance(made, int | float):
+        if isinstance(given, bool | str):
+            yield {"loc": loc, "type": "coerced", "msg": "must be a number, as it stands", "input": given}
+    elif isinstance(made, list | tuple) and isinstance(given, list | tuple):
+        for place, (one, other) in enumerate(zip(given, made, strict=True)):
+            yield from _coerced(one, other, (*loc, place))
+
+
 class Closed(BaseModel):
     """Base of all parts of a spec: unknown fields are errors, values do not change after the check."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _as_given(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        made = handler(value)
+        if isinstance(value, Mapping):
+            require_as_given(value, {name: getattr(made, name) for name in cls.model_fields})
+        return made
 
 
 class Choice(BaseModel):
@@ -72,6 +110,9 @@ class Choice(BaseModel):
             raise OptionErrors([{"loc": ("kind",), "msg": str(error), "type": "unknown_name"}]) from None
         except ValidationError as error:
             raise OptionErrors(list(error.errors())) from None
+        own = {name: getattr(choice, name) for name in cls.own_fields()}
+        if isinstance(value, Mapping):
+            require_as_given(value, own | options.model_dump())
         choice.__pydantic_extra__.clear()
         choice.__pydantic_extra__.update(options.model_dump())
         return choice

@@ -24,6 +24,7 @@ from sweeps.trial_spec import (
     Augmentation,
     Data,
     Initialisation,
+    LayerOverride,
     Model,
     Noise,
     Optimiser,
@@ -33,6 +34,7 @@ from sweeps.trial_spec import (
 )
 
 FROZEN = "frozen_defaults.json"
+LAYERS = "prune.layers"
 CHOICES: dict[str, type[Choice]] = {
     "data": Data,
     "model": Model,
@@ -48,10 +50,33 @@ def trial_identity(spec: TrialSpec, fingerprint: str) -> Document:
     active = active_fields(spec)
     return {
         "format": FORMAT,
-        "configuration": {path: v for path, v in active.items() if not _is_default(path, v, active)},
+        "configuration": {
+            path: _stripped(path, v) for path, v in active.items() if not _is_default(path, v, active)
+        },
         "fingerprint": fingerprint,
         "versions": _versions(spec),
     }
+
+
+def _stripped(path: str, value: Any) -> Any:
+    """A list's items without what is the frozen default, as the fields beside it are."""
+    if path == "training.augmentation":
+        return [_differing(f"{path}[{step['kind']}]", step) for step in value]
+    if path == LAYERS:
+        return [_layer(override) for override in value]
+    return value
+
+
+def _differing(prefix: str, item: Mapping[str, Any]) -> Document:
+    missing = object()
+    return {name: v for name, v in item.items() if frozen_defaults().get(f"{prefix}.{name}", missing) != v}
+
+
+def _layer(override: Mapping[str, Any]) -> Document:
+    """Options of a rule that the item names itself are compared with that rule's defaults."""
+    options, rule = override["options"], override["rule"]
+    named = _differing(f"prune.options[{rule}]", options) if rule else options
+    return _differing(LAYERS, {**override, "options": named})
 
 
 def trial_id(spec: TrialSpec, fingerprint: str) -> str:
@@ -136,7 +161,11 @@ def current_defaults() -> Document:
             defaults |= _option_defaults(f"{prefix}[{kind}]", choice.registry()[kind].options)
     for rule in RULES:
         defaults |= _option_defaults(f"prune.options[{rule}]", RULES[rule].options)
-    return {path: v for path, v in sorted(defaults.items()) if not path.endswith((".kind", ".rule"))}
+    for kind in Augmentation.registry():
+        defaults |= _option_defaults(f"training.augmentation[{kind}]", Augmentation.registry()[kind].options)
+    named = {path: v for path, v in defaults.items() if not path.endswith((".kind", ".rule"))}
+    item = LayerOverride(match="*").model_dump(mode="json", exclude={"match"})
+    return dict(sorted((named | {f"{LAYERS}.{name}": value for name, value in item.items()}).items()))
 
 
 def _option_defaults(prefix: str, options: type[Options]) -> Document:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,8 @@ from rmt import match_structure
 from sweeps.stack import Stack, Tensors
 from sweeps.stack_program import Gradient, Reading, Step, chunks
 
+_Losses: TypeAlias = Callable[[Tensors, Tensors, Tensor, Tensor, float], tuple[Tensor, Tensor]]
+
 
 class Modules:
     """Program of any module.
@@ -30,9 +32,10 @@ class Modules:
     Args:
         module: The unpruned network.
         stack: Whose factored layers the network is given; their widths do not matter.
+        compiler: A backend of torch.compile for the steps; None computes them as they are written.
     """
 
-    def __init__(self, module: nn.Module, stack: Stack) -> None:
+    def __init__(self, module: nn.Module, stack: Stack, *, compiler: str | None = None) -> None:
         first = {name: value[0] for name, value in stack.values.items()}
         self._module = match_structure(copy.deepcopy(module), first)
         self._relus = [
@@ -40,21 +43,31 @@ class Modules:
             for name, part in self._module.named_modules()
             if isinstance(part, nn.ReLU) and name != "output_activation"
         ]
+        self._losses: _Losses = self._losses_and_hits
+        if compiler is not None:
+            self._losses = torch.compile(self._losses_and_hits, backend=compiler)
 
     def step(self, values: Tensors, buffers: Tensors, inputs: Tensor, labels: Tensor, smoothing: float) -> Step:
         """Losses and gradients on one batch."""
         self._module.train()
+        leaves = {name: value.detach().requires_grad_() for name, value in values.items()}
+        with torch.enable_grad():
+            losses, hits = self._losses(leaves, buffers, inputs, labels, smoothing)
+            found = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
+        return Step(losses.detach(), hits, _pieces(dict(zip(leaves, found, strict=True))))
+
+    def _losses_and_hits(
+        self, values: Tensors, buffers: Tensors, inputs: Tensor, labels: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        """(replicate,) each."""
 
         def loss_of(values: Tensors, buffers: Tensors) -> tuple[Tensor, Tensor]:
             logits = self._call(values, buffers, inputs)
             hits = (logits.argmax(-1) == labels).sum()
             return cross_entropy(logits, labels, label_smoothing=smoothing), hits
 
-        leaves = {name: value.detach().requires_grad_() for name, value in values.items()}
-        with torch.enable_grad():
-            losses, hits = _each(loss_of, leaves, buffers)
-            found = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
-        return Step(losses.detach(), hits, _pieces(dict(zip(leaves, found, strict=True))))
+        losses, hits = _each(loss_of, values, buffers)
+        return losses, hits
 
     def read(self, values: Tensors, buffers: Tensors, inputs: Tensor) -> Reading:
         """Outputs without gradient, in evaluation mode."""

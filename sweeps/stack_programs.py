@@ -10,6 +10,14 @@ from sweeps.stack_modules import Modules
 from sweeps.stack_program import Program
 
 
-def program_for(module: nn.Module, stack: Stack) -> Program:
-    """The program for a stack of `module`, whichever of its layers are factored."""
+def program_for(module: nn.Module, stack: Stack, *, compiler: str | None = None) -> Program:
+    """The program for a stack of `module`, whichever of its layers are factored.
+
+    Args:
+        module: The unpruned network.
+        stack: What is computed.
+        compiler: A backend of torch.compile; None computes as it is written.
+    """
+    if compiler is not None:
+        return Modules(module, stack, compiler=compiler)
     return Chain.of(module) or Modules(module, stack)

@@ -7,6 +7,8 @@ approximation, but one of the right size, so that Adam goes on at its pace.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from rmt import Factors, project_momentum
@@ -14,7 +16,7 @@ from rmt.matrices import Weight
 from sweeps.stack import Replica
 
 
-def carry(replica: Replica, layer: str, before: Weight, after: Factors, powers: dict[str, int]) -> None:
+def carry(replica: Replica, layer: str, before: Weight, after: Factors, powers: Mapping[str, int]) -> None:
     """Replace each slot of a layer by what it is for the new factors.
 
     Args:

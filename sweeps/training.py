@@ -42,7 +42,7 @@ from sweeps.training_state import (
     unpack_spectra,
     unpack_stack,
 )
-from sweeps.training_step import Stepper, non_zeros, norms, penalties
+from sweeps.training_step import Stepper, deterministic, non_zeros, norms, penalties
 from sweeps.trial_spec import TrialSpec
 
 EpochRow: TypeAlias = dict[str, float]
@@ -154,7 +154,10 @@ class StackTraining:
 
     def _arrange(self, replicas: dict[int, Replica]) -> None:
         self._stacks = regroup(replicas, set(self._ended), together=self._together)
-        self._programs = [program_for(self._module, stack) for stack in self._stacks]
+        self._programs = [self._program(stack) for stack in self._stacks]
+
+    def _program(self, stack: Stack) -> Program:
+        return program_for(self._module, stack, compiler="inductor" if self.spec.training.compile else None)
 
     def run_epoch(self) -> list[EpochRow | None]:
         """Train one epoch, pruning before it where that is due.
@@ -163,6 +166,10 @@ class StackTraining:
             A row a replicate, in the order of the seeds; None for one that has ended, in this epoch or before.
         """
         self._use_threads()
+        with deterministic(self.spec.training.deterministic):
+            return self._run_epoch()
+
+    def _run_epoch(self) -> list[EpochRow | None]:
         if self.epoch == 0:
             self._measure_now()
         if self._pruner is not None and self.epoch in self._pruner.epochs_due:
@@ -383,7 +390,7 @@ class StackTraining:
         self._stacks = [
             unpack_stack(state, f"stack{i}", about, device) for i, about in enumerate(document["stacks"])
         ]
-        self._programs = [program_for(self._module, stack) for stack in self._stacks]
+        self._programs = [self._program(stack) for stack in self._stacks]
         self._evaluated = {}
 
 

@@ -35,7 +35,7 @@ def pruner_of(spec: TrialSpec, places: Sequence[Place], total_parameters: int) -
         every=prune.every,
         start=prune.start,
         epochs=spec.training.epochs,
-        overrides=[layer.model_dump(exclude_none=True) for layer in prune.layers],
+        overrides=[layer.model_dump(exclude_defaults=True) for layer in prune.layers],
         budget=prune.budget,
         total_parameters=total_parameters,
     )
@@ -132,11 +132,11 @@ def cut(
             about = {name: getattr(one, name) for name in ("rank_before", "rank", "status", "reason")}
             spectra.add(epoch, place.layer, one.spectrum_before, one.fit, **about)
             if one.status == "cut":
-                _apply(replica, place, one, powers)
+                apply_cut(replica, place, one, powers)
 
 
-def _apply(replica: Replica, place: Place, made: rmt.Cut, powers: dict[str, int]) -> None:
-    """Let a replicate have a layer as the cut made it."""
+def apply_cut(replica: Replica, place: Place, made: rmt.Cut, powers: Mapping[str, int]) -> None:
+    """Let a replicate have a layer as the cut made it; `powers` are those of the optimiser's slots."""
     key, before = key_of(place), weight_of(replica, place)
     if isinstance(made.weight, rmt.Factors):
         kernel = _kernel(replica, place)

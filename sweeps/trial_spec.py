@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt, Interval, Le, MinLen
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from rmt.errors import UnknownName
-from sweeps.choice import Choice, Closed, OptionErrors
+from sweeps.choice import Choice, Closed, OptionErrors, require_as_given
 
 Share = Annotated[float, Interval(ge=0.0, le=1.0)]
 
@@ -123,7 +123,10 @@ def _check_rule(name: str, options: dict[str, Any]) -> None:
     from rmt import RULES
 
     try:
-        RULES[name].options.model_validate(options)
+        made = RULES[name].options.model_validate(options)
+        require_as_given(options, made.model_dump())
+    except OptionErrors as error:
+        raise OptionErrors([e | {"loc": ("options", *e["loc"])} for e in error.errors]) from None
     except UnknownName as error:
         raise OptionErrors([{"loc": ("rule",), "msg": str(error), "type": "unknown_name"}]) from None
     except ValidationError as error:
@@ -131,7 +134,12 @@ def _check_rule(name: str, options: dict[str, Any]) -> None:
 
 
 class Training(Closed):
-    """Optimisation: how long, with what, under which penalties (l1 Σ|θ| + l2 Σθ², biases included)."""
+    """Optimisation: how long, with what, under which penalties (l1 Σ|θ| + l2 Σθ², biases included).
+
+    `deterministic` makes a training the same bits from run to run on the same machine, and refuses operations that
+    can not be. `compile` has steps compiled by torch.compile, anew after each pruning. It is meant for GPUs, like
+    `tf32`; nothing of this has been run on one yet.
+    """
 
     epochs: Annotated[int, Ge(1)] = 20
     batch_size: Annotated[int, Ge(1)] = 128
@@ -143,6 +151,8 @@ class Training(Closed):
     precision: Literal["float32", "tf32", "bf16"] = "float32"
     clip_norm: Annotated[float, Gt(0)] | None = None
     label_smoothing: Annotated[float, Ge(0), Field(lt=1.0)] = 0.0
+    deterministic: bool = False
+    compile: bool = False
 
 
 def _known_measure(name: str) -> str:

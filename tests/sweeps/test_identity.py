@@ -81,6 +81,29 @@ def test_writing_a_rules_default_out_does_not_change_the_identity():
     assert trial_id(other, "f") != trial_id(trial(), "f")
 
 
+def test_defaults_written_out_inside_lists_do_not_change_the_identity():
+    def named(augmentation, layers):
+        return trial(
+            training={**PRUNED["training"], "augmentation": augmentation},
+            prune={**PRUNED["prune"], "layers": layers},
+        )
+
+    short = named(["crop"], [{"match": "head", "rule": "magnitude"}])
+    written = {"match": "head", "rule": "magnitude", "aggressiveness": None, "options": {"scope": "layer"}}
+    assert trial_id(named([{"kind": "crop", "padding": 4}], [written]), "f") == trial_id(short, "f")
+    found = trial_identity(short, "f")["configuration"]
+    assert found["training.augmentation"] == [{"kind": "crop"}]
+    assert found["prune.layers"] == [{"match": "head", "rule": "magnitude"}]
+    others = [
+        named([{"kind": "crop", "padding": 3}], [written]),
+        named([], [written]),
+        named(["crop"], [{**written, "aggressiveness": 0.1}]),
+        named(["crop"], [{**written, "options": {"scope": "global"}}]),
+        named(["crop"], [written, {"match": "linear1", "options": {"horizon": None}}]),
+    ]
+    assert len({trial_id(one, "f") for one in [short, *others]}) == 1 + len(others)
+
+
 def test_seeds_name_the_replicate_and_not_the_trial():
     names = {replicate_id(trial(), "f", Seeds(*s)) for s in [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]}
     assert len(names) == 4

@@ -102,6 +102,18 @@ BAD = {
     "did you mean horizon?",
     "prune.layers=[{match: a, rule: nope}]": "trial.prune.layers.0.rule: unknown pruning rule 'nope'",
     "training.epochs=three": "trial.training.epochs: must be a valid integer",
+    "training.epochs='5'": "trial.training.epochs: must be a number, as it stands; got '5'",
+    "training.epochs=true": "trial.training.epochs: must be a number, as it stands; got True",
+    "prune.aggressiveness=true": "trial.prune.aggressiveness: must be a number, as it stands; got True",
+    "prune.options={horizon: '3'}": "trial.prune.options.horizon: must be a number, as it stands; got '3'",
+    "prune.layers=[{match: a, aggressiveness: '0.1'}]": "trial.prune.layers.0.aggressiveness: must be a number",
+    "model.widths=[64, '64']": "trial.model.widths.1: must be a number, as it stands; got '64'",
+    "model.bias=1": "trial.model.bias: must be true or false; got 1",
+    "training.optimiser.lr='0.1'": "trial.training.optimiser.lr: must be a number, as it stands; got '0.1'",
+    "training.augmentation=[{kind: crop, padding: true}]": "trial.training.augmentation.0.padding: must be",
+    "data.validation='5'": "trial.data.validation: must be a number, as it stands; got '5'",
+    "baseline='no'": "baseline: must be true or false; got 'no'",
+    "space.training.l1={uniform: ['0', 1]}": "space.training.l1.uniform.0: must be a number, as it",
     "training.epochs=0": "trial.training.epochs: must be greater than or equal to 1; got 0",
     "prune.aggressiveness=1.5": "trial.prune.aggressiveness: must be less than or equal to 1; got 1.5",
     "prune.budget=0": "trial.prune.budget: must be greater than 0; got 0",
@@ -140,6 +152,14 @@ def test_bad_input_names_the_path_the_value_and_what_is_allowed(override):
     found = problems(override)
     assert len(found) == 1
     assert found[0].startswith(BAD[override])
+
+
+def test_whole_numbers_and_exponents_are_numbers():
+    made = load_spec(
+        document.parse(DESIGN), overrides=["training.l1=0", "training.l2=1e-3", "prune.aggressiveness=1"]
+    )
+    training = made.trial.training
+    assert (training.l1, training.l2, made.trial.prune.aggressiveness) == (0.0, 0.001, 1.0)
 
 
 def test_every_problem_is_reported_at_once():

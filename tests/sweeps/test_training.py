@@ -248,3 +248,12 @@ def test_trainings_of_one_split_share_their_examples() -> None:
     )
     assert first._data.train.inputs is second._data.train.inputs
     assert first._data.train.inputs is not other._data.train.inputs
+
+
+def test_an_override_without_options_keeps_those_of_the_rule() -> None:
+    prune = {"rule": "rank", "options": {"rank": 7}, "every": 1, "layers": [{"match": "head", "rule": "none"}]}
+    prune["layers"] += [{"match": "linear1", "aggressiveness": 0.5}]
+    run = training(trial(prune=prune, training__epochs=2), [0], torch.float32)
+    finish(run)
+    ranks = {layer["name"]: layer["rank"] for layer in run.outcome(0).layers}
+    assert ranks == {"linear1": 7, "linear2": 7, "head": 10}

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+import rmt
+from rmt.module_layers import Place, places_of
 from sweeps import models
 from sweeps.models import ARCHITECTURES
 from sweeps.optimisers import SCHEDULES
-from sweeps.stack import Replica, Stack
+from sweeps.stack import Replica, Stack, regroup
 from sweeps.stack_programs import program_for
 from sweeps.training_evaluation import evaluate
-from sweeps.training_step import Stepper, norms, penalise, penalties
+from sweeps.training_pruning import apply_cut
+from sweeps.training_step import Stepper, deterministic, norms, penalise, penalties
 from sweeps.trial_spec import Model, Training
 from tests.sweeps.small_trials import finish, training, trial
 
@@ -124,3 +128,78 @@ def test_nothing_is_left_on_the_cpu(kind: str, optimiser: str) -> None:
         assert {tensor.device.type for tensor in made} == {"cuda"}
         with pytest.raises(RuntimeError, match="cuda"):
             program.read(stack.values, {}, torch.empty(4, 1, 32, 32))
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_a_cut_leaves_nothing_on_the_cpu(optimiser: str) -> None:
+    """From the cut's matrices on; what is cut depends on numbers, which fake tensors do not have."""
+    spec = trial(training__optimiser=optimiser)
+    module = models.build(spec.model, (1, 8, 8), 10)
+    first, second, _ = places_of(module)
+    stepper = Stepper.of(spec.training)
+    with FakeTensorMode(allow_non_fake_inputs=False):
+        replicas = {}
+        for number, rank in enumerate([8, 5]):
+            values = {name: torch.empty(value.shape, device="cuda") for name, value in module.named_parameters()}
+            replicas[number] = replica = Replica(values)
+            stepper.open_slots(replica)
+            left, right = torch.empty(96, rank, device="cuda"), torch.empty(rank, 64, device="cuda")
+            apply_cut(replica, first, cut_of(first, weight=rmt.Factors(left, right)), stepper.optimiser.slots)
+            mask = torch.empty(64, 96, device="cuda", dtype=torch.bool)
+            weight = torch.empty(64, 96, device="cuda")
+            apply_cut(replica, second, cut_of(second, weight=weight, mask=mask), stepper.optimiser.slots)
+        [stack] = regroup(replicas, set())
+        stepper.step(
+            stack,
+            program_for(module, stack),
+            torch.empty(4, 1, 8, 8, device="cuda"),
+            torch.zeros(4, dtype=torch.int64, device="cuda"),
+            rate=0.1,
+            number=1,
+        )
+        taken = stack.take(1)
+        kept = [*taken.values.values(), *taken.masks.values()]
+        kept += [value for some in taken.slots.values() for value in some.values()]
+        assert {tensor.device.type for tensor in kept} == {"cuda"}
+        assert taken.rank("linear1") == 5
+
+
+def cut_of(place: Place, **changes: Any) -> rmt.Cut:
+    """A decision about a layer."""
+    made = {"fit": None, "mask": None, "rank": 0, "rank_before": 0, "spectrum_before": torch.empty(1).double()}
+    return rmt.Cut(**{"name": place.layer.name, "status": "cut", "reason": "", **made, **changes})
+
+
+def test_a_deterministic_training_is_bit_equal_and_leaves_torch_as_it_was() -> None:
+    model = {"kind": "cnn", "channels": [4], "hidden": [16]}
+    spec = trial(model=model, training__deterministic=True, training__augmentation=["crop", "cutout"])
+    first, second = (training(spec, [0, 1], torch.float32, together=True) for _ in range(2))
+    assert finish(first) == finish(second)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_deterministic_refuses_what_differs_from_run_to_run() -> None:
+    pooled, places = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1, dtype=torch.int64)
+    with deterministic(True), pytest.raises(RuntimeError, match="deterministic"):
+        torch.nn.functional.max_unpool2d(pooled, places, [2, 2])
+    with deterministic(False):
+        assert torch.nn.functional.max_unpool2d(pooled, places, [2, 2]).sum() == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("replicates", [1, 2])
+def test_a_compiled_step_is_the_step(replicates: int) -> None:
+    """Traced and differentiated as for a GPU, without generating code, which takes minutes here."""
+    module = models.build(Model.model_validate({"kind": "cnn", "channels": [4], "hidden": [16]}), (1, 8, 8), 10)
+    replica = Replica({name: value.detach().double() for name, value in module.named_parameters()})
+    stack = Stack.join(range(replicates), [replica] * replicates)
+    inputs, labels = torch.randn(6, 1, 8, 8, dtype=torch.float64), torch.arange(6)
+    plain, compiled = (
+        program_for(module, stack, compiler=compiler).step(stack.values, {}, inputs, labels, 0.1)
+        for compiler in (None, "aot_eager")
+    )
+    torch.testing.assert_close(compiled.losses, plain.losses)
+    assert torch.equal(compiled.hits, plain.hits)
+    for found, wanted in zip(compiled.gradients, plain.gradients, strict=True):
+        assert found.name == wanted.name
+        torch.testing.assert_close(found.values, wanted.values)
