@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cluster import credentials, local_cluster, probe, serve, state
+from cluster import certificates, credentials, local_cluster, probe, serve, state
 from cluster.client import reach
 from cluster.doctor import examine_cluster, render
 from cluster.errors import ClusterError
@@ -24,15 +24,33 @@ StateFolder = Annotated[
 
 
 @app.command()
-def init(state_folder: StateFolder = None) -> None:
+def init(
+    tls: Annotated[bool, typer.Option("--tls", help="an authority for TLS between Ray's nodes, too")] = False,
+    state_folder: StateFolder = None,
+) -> None:
     """Make the state folder and the secrets in it; those that exist are kept."""
     folder = (state_folder or state.default_folder()).absolute()
     with state.exclusive(folder):
         made = credentials.initialise(folder)
+        if tls:
+            made += certificates.make_authority(folder / credentials.FOLDER)
     for path in made:
         print(f"made {path}")
     if not made:
         print(f"all secrets are in {folder / credentials.FOLDER}")
+
+
+@app.command()
+def certificate(
+    folder: Annotated[Path, typer.Argument(help="where key and certificate go")],
+    names: Annotated[str, typer.Option(help="comma-separated further names of this machine")] = "",
+    state_folder: StateFolder = None,
+) -> None:
+    """Make a certificate of this machine's for a cluster with TLS, and print the variables that use it."""
+    authority = (state_folder or state.default_folder()).absolute() / credentials.FOLDER
+    made = certificates.issue(authority, folder.absolute(), [name for name in names.split(",") if name])
+    for name, value in made.environment.items():
+        print(f"export {name}={shlex.quote(value)}")
 
 
 @app.command()
@@ -42,10 +60,11 @@ def up(
         int | None,
         typer.Option(help="CPUs each node offers; default: this machine's shared out", show_default=False),
     ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Ray's gRPC by TLS")] = False,
     state_folder: StateFolder = None,
 ) -> None:
     """Start Ray nodes and an MLflow server on this machine, and return when they are ready."""
-    here = local_cluster.up(nodes=nodes, cpus=cpus, state_folder=state_folder)
+    here = local_cluster.up(nodes=nodes, cpus=cpus, state_folder=state_folder, tls=tls)
     print(f"{here.state.nodes} Ray node(s) at {here.state.ray_address}, MLflow at {here.state.mlflow_uri}")
     for path in here.secret_variables.values():
         print(f"MLflow's user is {credentials.MLFLOW_USER}, the password is in {path}")

@@ -17,6 +17,7 @@ export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=${STORAGE_DRIVER:-overlay}
 if ! buildah inspect --type image localhost/rmt-base > /dev/null 2>&1; then
   debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$work/base" > "$work/log" \
     || { tail "$work/log" >&2; exit 1; }
+  rm -rf "$work"/base/var/cache/apt/archives/*.deb "$work"/base/var/lib/apt/lists/*
   base=$(buildah from scratch)
   buildah copy --quiet "$base" "$work/base" /
   buildah commit --quiet --rm "$base" localhost/rmt-base
@@ -25,7 +26,7 @@ fi
 configuration=()
 [ -z "${PIP_CONFIG_FILE:-}" ] || configuration=(--volume "$PIP_CONFIG_FILE:/etc/pip.conf:ro")
 began=$SECONDS
-buildah build --layers --build-arg BASE=localhost/rmt-base "${configuration[@]}" "$@" \
+buildah build --format docker --layers --build-arg BASE=localhost/rmt-base "${configuration[@]}" "$@" \
   --file "$here/cluster/Dockerfile" --tag "$image" "$here"
 echo "built $image in $((SECONDS - began)) s"
 
@@ -37,6 +38,8 @@ for command in "python -m cluster --help" "python -m cluster serve ray-head --he
   echo "$command: $(buildah run "$container" -- $command 2>&1 | grep . | head -n 1)"
 done
 root=$(buildah mount "$container")
-echo "unpacked $(du --summarize --human-readable --exclude=nvidia --exclude=triton "$root" | cut -f 1) without CUDA" \
-  "libraries, $(du --summarize --human-readable "$root" | cut -f 1) with them"
+cuda=(--exclude=nvidia --exclude=triton --exclude=site-packages/cuda --exclude=libtorch_cuda\*
+  --exclude=libc10_cuda\* --exclude=libtorch_nvshmem\*)
+megabytes() { du --summarize --block-size=MB "$@" "$root" | cut -f 1; }
+echo "unpacked $(megabytes "${cuda[@]}") without CUDA libraries, $(megabytes) with them"
 buildah umount "$container" > /dev/null

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cluster import credentials, local_cluster, probe
+from cluster.credentials import read_secret
 from cluster.errors import BadOption, NotUp
-from cluster.serve import read_secret
 
 
 @dataclass(frozen=True)

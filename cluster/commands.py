@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from cluster import certificates, object_store
+
 # How soon a connection is found dead after a link was cut and joined again. By default a client of Ray asks every
 # five minutes and waits two: a task whose answer was lost with the link hangs that long (seen, and ray#44612).
 KEEPALIVE = {"RAY_grpc_client_keepalive_time_ms": "20000", "RAY_grpc_client_keepalive_timeout_ms": "20000"}
@@ -53,6 +55,9 @@ class Service(BaseModel):
         """Variables the program takes from nowhere but its environment: name to file with the value."""
         return {}
 
+    def prepare(self) -> None:
+        """What must be there before the program starts; nothing for most."""
+
     @property
     @abstractmethod
     def health_url(self) -> str:
@@ -70,6 +75,11 @@ class RayNode(Service):
     cpus: int | None = Field(None, ge=0, description="CPUs to offer; all if not given")
     gpus: int | None = Field(None, ge=0, description="GPUs to offer; all that Ray sees if not given")
     object_store_bytes: int | None = Field(None, ge=80_000_000, description="memory for Ray's object store")
+    tls_authority: Path | None = Field(
+        None,
+        description="folder with tls_ca.crt and tls_ca.key: gRPC by TLS, by a certificate made at the start",
+    )
+    tls_names: str | None = Field(None, description="comma-separated further names that others reach this node by")
 
     def environment(self) -> dict[str, str]:
         """Token authentication on, no usage reports, temporary files in the node's folder."""
@@ -79,7 +89,20 @@ class RayNode(Service):
             "RAY_USAGE_STATS_ENABLED": "0",
             **KEEPALIVE,
         }
+        if self.tls_authority:
+            given |= certificates.files_in(self._tls_folder, self.tls_authority).environment
         return given | ({"TMPDIR": str(self.folder)} if self.folder else {})
+
+    def prepare(self) -> None:
+        """Make this node's certificate, for the addresses it has now."""
+        if self.tls_authority:
+            names = self.tls_names.split(",") if self.tls_names else []
+            own = [self.node_ip] if self.node_ip else []
+            certificates.issue(self.tls_authority, self._tls_folder, [*names, *own])
+
+    @property
+    def _tls_folder(self) -> Path:
+        return (self.folder or Path.home() / ".rmt") / "tls"
 
     @property
     def health_url(self) -> str:
@@ -158,6 +181,10 @@ class Mlflow(Service):
     auth: Literal["basic", "none"] = Field("basic", description="none is for a loopback server of one user")
     auth_config: Path | None = Field(None, description="MLflow's authentication settings, mode 0600 (auth basic)")
     session_key_file: Path | None = Field(None, description="file with the key that signs sessions (auth basic)")
+    s3_endpoint: str | None = Field(
+        None, pattern=r"^https?://", description="address of the object store of s3:// artifacts, if it is not AWS"
+    )
+    s3_credentials_file: Path | None = Field(None, description="file with its keys, in AWS's form, mode 0600")
 
     @field_validator("store")
     @classmethod
@@ -185,11 +212,19 @@ class Mlflow(Service):
         """No telemetry and no job runners, which nobody here uses."""
         given = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         given |= {"MLFLOW_AUTH_CONFIG_PATH": str(self.auth_config)} if self.auth_config else {}
+        if self.s3_endpoint and self.s3_credentials_file:
+            given |= object_store.client_environment(self.s3_endpoint, self.s3_credentials_file)
         return given | ({"TMPDIR": str(self.folder)} if self.folder else {})
 
     def secrets(self) -> dict[str, Path]:
         """The key that signs sessions: MLflow reads it from the environment only."""
         return {"MLFLOW_FLASK_SERVER_SECRET_KEY": self.session_key_file} if self.session_key_file else {}
+
+    def prepare(self) -> None:
+        """Make the bucket of the artifacts."""
+        parts = urlsplit(self.artifacts)
+        if parts.scheme == "s3" and self.s3_endpoint and self.s3_credentials_file:
+            object_store.make_bucket(self.s3_endpoint, parts.netloc, self.s3_credentials_file)
 
     @property
     def health_url(self) -> str:

@@ -7,11 +7,14 @@ interface of the container; what is published to the outside is the compose file
 
 from pathlib import Path
 
+from cluster import credentials
 from cluster.commands import Mlflow, RayHead, RayWorker, Service
+from cluster.object_store import ObjectStore, client_environment
 
 SECRETS = Path("/run/secrets")
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - of a container's own network; ports are published on loopback only
 TOKEN = SECRETS / "ray_token"
+S3 = "http://objects:8333"
 
 SERVICES: dict[str, Service] = {
     "ray-head": RayHead(
@@ -24,12 +27,18 @@ SERVICES: dict[str, Service] = {
     "mlflow": Mlflow(
         host=EVERYWHERE,
         store="postgresql+psycopg2://mlflow@postgres:5432/mlflow?passfile=/run/secrets/pgpass",
-        artifacts="/artifacts",
+        artifacts="s3://artifacts",
         allowed_hosts="localhost:5000,127.0.0.1:5000,mlflow:5000",
         auth_config=SECRETS / "mlflow_auth.ini",
         session_key_file=SECRETS / "mlflow_session_key",
+        s3_endpoint=S3,
+        s3_credentials_file=SECRETS / credentials.S3_CREDENTIALS["mlflow"],
     ),
 }
+
+# In an image of its own, without this package: by its program's own command line.
+OBJECTS = ObjectStore(data=Path("/data"), settings=SECRETS, host=EVERYWHERE)
+OBJECTS_HEALTH = ["CMD", "wget", "--quiet", "--output-document=/dev/null", OBJECTS.health_url]
 
 # What a client inside the network needs; the files are mounted, MLflow's at ~/.mlflow/credentials.
 CLIENT = {
@@ -39,6 +48,9 @@ CLIENT = {
     "RAY_AUTH_TOKEN_PATH": str(TOKEN),
     "MLFLOW_TRACKING_URI": "http://mlflow:5000",
 }
+
+# What Ray's nodes have beside it: trials and drivers may keep files in the bucket that is theirs.
+NODE = CLIENT | client_environment(S3, SECRETS / credentials.S3_CREDENTIALS["sweeps"])
 
 
 def health_command(name: str) -> list[str]:

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from cluster import probe
 from cluster.client import Client
+from cluster.credentials import read_secret
 from cluster.errors import BadOption, WaitTimedOut
 from cluster.examine import PACKAGES, Examined, parse
 from cluster.job import JobFailed, run_job
-from cluster.serve import read_secret
 
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 LEAST_DISK_BYTES = 2_000_000_000

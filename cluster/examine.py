@@ -140,7 +140,7 @@ def _open(storage: str) -> tuple["pyarrow.fs.FileSystem", str]:
     import pyarrow.fs
 
     system, root = pyarrow.fs.FileSystem.from_uri(storage if "://" in storage else str(Path(storage).absolute()))
-    if "://" not in storage:
+    if "://" not in storage or "allow_bucket_creation=true" in storage:
         system.create_dir(root, recursive=True)
     return system, root
 

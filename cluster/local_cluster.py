@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import credentials, probe, processes, state
+from cluster import certificates, credentials, probe, processes, state
 from cluster.commands import Mlflow, RayWorker, Service
+from cluster.credentials import read_secret
 from cluster.errors import AlreadyUp, NotUp, StartFailed
 from cluster.local_plan import Plan, check, make_plan
 from cluster.ports import is_free
 from cluster.processes import Owned
-from cluster.serve import read_secret
 from cluster.state import State
 
 MOST_NODES = 16
@@ -48,6 +48,8 @@ class LocalCluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(credentials.secret_path(self.folder, credentials.RAY_TOKEN)),
         }
+        if self.state.tls:
+            given |= certificates.files_in(_client_certificate(self.folder), _authority(self.folder)).environment
         if self.state.mlflow_uri is None:
             return given
         return given | {
@@ -83,7 +85,12 @@ class LocalCluster:
 
 
 def up(
-    *, nodes: int = 1, cpus: int | None = None, state_folder: Path | None = None, mlflow: bool = True
+    *,
+    nodes: int = 1,
+    cpus: int | None = None,
+    state_folder: Path | None = None,
+    mlflow: bool = True,
+    tls: bool = False,
 ) -> LocalCluster:
     """Start a cluster on this machine and return when it is ready.
 
@@ -93,6 +100,7 @@ def up(
         state_folder: Where secrets, logs, MLflow's store and what is up are kept; by default
             `$RMT_CLUSTER_STATE`, else `.cluster` here.
         mlflow: Whether an MLflow server belongs to it.
+        tls: Whether Ray's gRPC goes by TLS, with certificates of an authority that is made if missing.
 
     Raises:
         BadOption: A value is not allowed.
@@ -109,8 +117,11 @@ def up(
             _end(folder, known)
         credentials.initialise(folder)
         (folder / "logs").mkdir(exist_ok=True)
+        if tls:
+            certificates.make_authority(_authority(folder))
+            certificates.issue(_authority(folder), _client_certificate(folder))
         short = Path(tempfile.mkdtemp(prefix="rmt-cluster-"))
-        return _start(folder, short, make_plan(nodes, cpus, folder, short, mlflow=mlflow))
+        return _start(folder, short, make_plan(nodes, cpus, folder, short, mlflow=mlflow, tls=tls))
 
 
 def down(*, state_folder: Path | None = None) -> int:
@@ -145,10 +156,16 @@ def current(*, state_folder: Path | None = None) -> LocalCluster:
 
 @contextlib.contextmanager
 def local(
-    *, nodes: int = 1, cpus: int | None = None, state: Path | str | None = None, mlflow: bool = True
+    *,
+    nodes: int = 1,
+    cpus: int | None = None,
+    state: Path | str | None = None,
+    mlflow: bool = True,
+    tls: bool = False,
 ) -> Iterator[LocalCluster]:
     """A cluster on this machine for the length of a `with`; see `up`."""
-    here = up(nodes=nodes, cpus=cpus, state_folder=Path(state) if state is not None else None, mlflow=mlflow)
+    folder = Path(state) if state is not None else None
+    here = up(nodes=nodes, cpus=cpus, state_folder=folder, mlflow=mlflow, tls=tls)
     try:
         yield here
     finally:
@@ -162,6 +179,7 @@ def _start(folder: Path, short: Path, plan: Plan) -> LocalCluster:
         ray_address=f"{plan.head.node_ip}:{plan.head.port}",
         dashboard=f"http://127.0.0.1:{plan.head.dashboard_port}",
         mlflow_uri=f"http://127.0.0.1:{plan.mlflow.port}" if plan.mlflow else None,
+        tls=plan.head.tls_authority is not None,
     )
     state.save(folder, known)
     try:
@@ -181,6 +199,14 @@ def _start(folder: Path, short: Path, plan: Plan) -> LocalCluster:
         _end(folder, known)
         raise
     return here
+
+
+def _authority(folder: Path) -> Path:
+    return folder / credentials.FOLDER
+
+
+def _client_certificate(folder: Path) -> Path:
+    return folder / credentials.FOLDER / "tls_client"
 
 
 def _launch(name: str, service: Service, folder: Path, known: State) -> Owned:

@@ -47,7 +47,7 @@ def check(nodes: int, cpus: int | None) -> None:
         raise BadOption(f"cpus = {cpus}; allowed: at least 1 for each node")
 
 
-def make_plan(nodes: int, cpus: int | None, folder: Path, short: Path, *, mlflow: bool) -> Plan:
+def make_plan(nodes: int, cpus: int | None, folder: Path, short: Path, *, mlflow: bool, tls: bool = False) -> Plan:
     """Choose ports, addresses and shares of this machine.
 
     Args:
@@ -56,6 +56,7 @@ def make_plan(nodes: int, cpus: int | None, folder: Path, short: Path, *, mlflow
         folder: The state folder, with the secrets in it.
         short: A folder of few characters for sockets: their paths have at most 107 bytes, and Ray's use 80.
         mlflow: Whether an MLflow server belongs to it.
+        tls: Whether Ray's gRPC goes by TLS.
     """
     port, dashboard, client, mlflow_port, *agents = free_ports(4 + nodes)
     lowest, highest = OBJECT_STORE_BYTES
@@ -63,6 +64,7 @@ def make_plan(nodes: int, cpus: int | None, folder: Path, short: Path, *, mlflow
     common = {
         "token_file": credentials.secret_path(folder, credentials.RAY_TOKEN),
         "cpus": cpus or max(1, (os.cpu_count() or 1) // nodes),
+        "tls_authority": folder / credentials.FOLDER if tls else None,
         "object_store_bytes": max(lowest, min(highest, share)),
     }
     own = [

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from cluster.commands import SERVICES, Service
+from cluster.credentials import read_secret
 from cluster.errors import BadOption
 
 
@@ -37,32 +38,11 @@ def become(service: Service) -> NoReturn:
     environment = {**os.environ, "PATH": programs, **service.environment()}
     for name, path in service.secrets().items():
         environment[name] = read_secret(path)
+    service.prepare()
     program = service.program()
     if service.folder is not None:
         service.folder.mkdir(parents=True, exist_ok=True)
     os.execve(program[0], program, environment)  # noqa: S606
-
-
-def read_secret(path: Path) -> str:
-    """A secret file's content.
-
-    Raises:
-        BadOption: It can not be read, is empty, or others than its owner may read it.
-    """
-    try:
-        mode = path.stat().st_mode & 0o777
-        secret = path.read_text().strip()
-    except OSError as error:
-        raise BadOption(
-            f"secret file {path} can not be read ({error.strerror}); `python -m cluster init` makes it"
-        ) from error
-    if mode & 0o077:
-        raise BadOption(
-            f"secret file {path} has mode {mode:04o}; allowed: 0600 or 0400, so that only its owner reads it"
-        )
-    if not secret:
-        raise BadOption(f"secret file {path} is empty; `python -m cluster init` makes it")
-    return secret
 
 
 class _Parser(argparse.ArgumentParser):

@@ -25,6 +25,7 @@ class State:
     dashboard: str
     mlflow_uri: str | None
     services: tuple[Owned, ...] = field(default=())
+    tls: bool = False  # of Ray's gRPC
 
     def with_service(self, service: Owned) -> "State":
         """This state and one more service."""

@@ -1,5 +1,7 @@
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 import cluster
 from cluster import processes, state
 from cluster.local_cluster import LocalCluster
+from tests.cluster.hosts import Host, cluster_of_hosts, why_not
 from tests.cluster.observed import answers, listening, runs
 
 
@@ -28,7 +31,24 @@ def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster
     assert [port for port in ports if answers(port)] == []
     assert not here.state.folder.exists()
     assert state.load(here.folder) is None
-    assert {path.name for path in here.folder.iterdir()} == {".gitignore", ".lock", "logs", "mlflow", "secrets"}
+    kept = {".gitignore", ".lock", "logs", "mlflow", "objects", "secrets"}
+    assert {path.name for path in here.folder.iterdir()} == kept
+
+
+@pytest.fixture(scope="package")
+def hosts() -> Iterator[dict[str, Host]]:
+    """The compose file's services on hosts with addresses of their own."""
+    reason = why_not()
+    if reason is not None:
+        assert not os.environ.get("CI"), f"CI must be able to make hosts: {reason}"
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="rmt-hosts-"))
+    folder.chmod(0o755)
+    try:
+        with cluster_of_hosts(folder) as made:
+            yield made
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture

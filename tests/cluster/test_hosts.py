@@ -1,18 +1,13 @@
 """The compose file's services on hosts with addresses of their own, and what faults do to them."""
 
 import logging
-import os
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from cluster import containers
-from cluster.probe import basic, wait_for
-from tests.cluster.hosts import Host, network, start_postgres, why_not
+from cluster.probe import basic
+from tests.cluster.hosts import Host, wait_for_nodes
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -42,32 +37,6 @@ from cluster.client import reach
 from cluster.job import follow
 print(follow(reach(), sys.argv[1], timeout=300).log)
 """
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[dict[str, Host]]:
-    reason = why_not()
-    if reason is not None:
-        assert not os.environ.get("CI"), f"CI must be able to make hosts: {reason}"
-        pytest.skip(reason)
-    folder = Path(tempfile.mkdtemp(prefix="rmt-hosts-"))
-    folder.chmod(0o755)
-    try:
-        with network(["ray-head", "worker-1", "worker-2", "services", "client"], folder) as made:
-            began = time.monotonic()
-            start_postgres(made["services"])
-            made["services"].serve("mlflow", artifacts=str(folder / "artifacts"))
-            made["ray-head"].serve("ray-head")
-            for worker in ("worker-1", "worker-2"):
-                made[worker].serve("ray-worker", cpus=1, folder=made[worker].folder / "ray")
-            nodes_alive(made["client"], 3)
-            mlflow = containers.SERVICES["mlflow"].health_url.replace("127.0.0.1", "mlflow")
-            wait_for(lambda: made["client"].run("python", "-m", "cluster", "healthy", mlflow).returncode == 0,
-                     what="MLflow answers", timeout=120)  # fmt: skip
-            LOG.info("hosts ready after %.1f s", time.monotonic() - began)
-            yield made
-    finally:
-        shutil.rmtree(folder)
 
 
 def test_a_client_that_holds_only_addresses_and_the_token_finds_all_in_order(hosts: dict[str, Host]) -> None:
@@ -131,11 +100,5 @@ def test_a_killed_worker_and_a_cut_link_lose_no_task(hosts: dict[str, Host]) -> 
 
     done = hosts["client"].run("python", "-c", FOLLOW, submitted.stdout.strip(), timeout=400, variables=CLIENT)
     assert "sum 1770" in done.stdout, done.stdout + done.stderr
-    nodes_alive(hosts["client"], 3)
+    wait_for_nodes(hosts["client"], 3)
     LOG.info("60 tasks of 1 s on 2 CPUs, two faults: %.0f s", time.monotonic() - began)
-
-
-def nodes_alive(client: Host, nodes: int) -> None:
-    wait = ["python", "-m", "cluster", "wait", "--nodes", str(nodes), "--timeout", "180"]
-    done = client.run(*wait, variables=CLIENT, timeout=240)
-    assert done.returncode == 0, done.stderr

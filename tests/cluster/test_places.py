@@ -58,7 +58,16 @@ def test_containers_run_what_the_compose_file_runs(base: list[dict[str, Any]]) -
             assert container[probe]["exec"]["command"] == containers.health_command(name)[1:]
     for name in ("ray-head", "ray-worker"):
         variables = {variable["name"]: variable["value"] for variable in ours[name]["env"]}
-        assert containers.CLIENT.items() <= variables.items()
+        assert containers.NODE.items() <= variables.items()
+
+
+def test_the_object_store_is_the_compose_files(base: list[dict[str, Any]], repository: Path) -> None:
+    objects = named_containers(base)["objects"]
+    compose = yaml.safe_load((repository / "docker-compose.yml").read_text())["services"]["objects"]
+
+    assert objects["command"] == containers.OBJECTS.program()
+    assert objects["image"] == compose["image"]
+    assert objects["startupProbe"]["httpGet"] == {"path": "/healthz", "port": "s3"}
 
 
 def test_pods_are_not_roots_and_ask_for_what_they_use(base: list[dict[str, Any]]) -> None:
@@ -89,7 +98,7 @@ def test_nothing_comes_in_that_no_policy_names(base: list[dict[str, Any]]) -> No
     policies = {each["metadata"]["name"]: each["spec"] for each in base if each["kind"] == "NetworkPolicy"}
 
     assert policies["nothing-comes-in"] == {"podSelector": {}, "policyTypes": ["Ingress"]}
-    for name in ("ray", "mlflow", "postgres"):
+    for name in ("ray", "mlflow", "postgres", "objects"):
         for rule in policies[name]["ingress"]:
             assert all("podSelector" in source for source in rule["from"])
     assert policies["postgres"]["ingress"][0]["from"] == [{"podSelector": {"matchLabels": {"app": "mlflow"}}}]
@@ -98,7 +107,7 @@ def test_nothing_comes_in_that_no_policy_names(base: list[dict[str, Any]]) -> No
 def test_services_are_cluster_internal_under_the_names_that_commands_use(base: list[dict[str, Any]]) -> None:
     services = {each["metadata"]["name"]: each["spec"] for each in base if each["kind"] == "Service"}
 
-    assert set(services) == {"ray-head", "mlflow", "postgres"}
+    assert set(services) == {"ray-head", "mlflow", "postgres", "objects"}
     assert all("type" not in service for service in services.values())
 
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from cluster.credentials import read_secret
 from cluster.errors import BadOption
-from cluster.serve import read_secret
 
 
 def test_a_secret_is_its_files_content_without_the_line_end(tmp_path: Path) -> None:

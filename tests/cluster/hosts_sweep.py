@@ -1,0 +1,100 @@
+"""A sweep on hosts, submitted from one that holds only the client, as docker-compose.yml's `sweep` service is."""
+
+import json
+import subprocess
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster import containers
+from tests.cluster.hosts import Host
+
+# On one core each of the trials takes some seconds; `epochs` makes them longer.
+SPEC = """
+name: hosts
+trial:
+  data: {{kind: digits, validation: 300, train_size: 400}}
+  model: {{kind: mlp, widths: [64, 64]}}
+  training: {{epochs: {epochs}, batch_size: 50, optimiser: {{kind: sgd, lr: 0.05}}}}
+  prune: {{rule: mp_threshold, aggressiveness: 0.8, every: {every}}}
+space:
+  training.optimiser.lr: {{grid: {rates}}}
+replicates: {{initialisation: 3}}
+"""
+# What MLflow holds of a sweep: how many runs each replicate has, and how many metric points stand there twice.
+MLFLOW = """
+import collections, json, mlflow
+client = mlflow.MlflowClient()
+experiment = client.get_experiment_by_name("hosts")
+runs = client.search_runs([experiment.experiment_id], "tags.level = 'replicate'", max_results=1000)
+doubled = 0
+for run in runs:
+    points = [point.step for point in client.get_metric_history(run.info.run_id, "validation_accuracy")]
+    doubled += len(points) - len({*points})
+artifacts = client.list_artifacts(runs[0].info.run_id)
+print("found", json.dumps({
+    "runs": collections.Counter(run.data.tags["identity"] for run in runs),
+    "finished": sum(run.info.status == "FINISHED" for run in runs),
+    "doubled": doubled,
+    "artifacts": [artifact.path for artifact in artifacts],
+    "tags": [run.data.tags | run.data.params for run in runs],
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep that hosts are to run."""
+
+    hosts: dict[str, Host]
+    epochs: int
+    rates: int
+
+    @property
+    def replicates(self) -> int:
+        """Planned: each rate's pruned trial and its twin, three times."""
+        return 2 * 3 * self.rates
+
+    @property
+    def storage(self) -> Path:
+        return self.hosts["client"].folder.parent / "storage"
+
+    def begin(self) -> subprocess.Popen[str]:
+        """Submit it from the client by the compose file's command."""
+        client = self.hosts["client"]
+        specs = client.folder / "sweeps"
+        specs.mkdir(exist_ok=True)
+        rates = [round(0.01 * (1 + index), 2) for index in range(self.rates)]
+        every = max(1, self.epochs // 2)
+        (specs / "hosts.yaml").write_text(SPEC.format(epochs=self.epochs, every=every, rates=rates))
+        submit = ["ray", "job", "submit", "--working-dir", str(specs), "--", "sweeps", "run", "hosts.yaml"]
+        return client.begin(*submit, variables=containers.CLIENT)
+
+    def records(self) -> dict[Path, bytes]:
+        """The records that are there now."""
+        return {path: path.read_bytes() for path in self.storage.glob("hosts/trials/*/*/record.json")}
+
+    def statuses(self) -> Counter[str]:
+        return Counter(json.loads(content)["status"] for content in self.records().values())
+
+    def nodes(self) -> set[str]:
+        """The nodes that trained."""
+        return {json.loads(content)["environment"]["node"] for content in self.records().values()}
+
+    def epochs_twice(self) -> int:
+        """Lines of histories that repeat an epoch, or histories that miss one."""
+        wrong = 0
+        for path in self.storage.glob("hosts/trials/*/*/history.jsonl"):
+            epochs = [json.loads(line)["epoch"] for line in path.read_text().splitlines()]
+            wrong += epochs != list(range(1, self.epochs + 1))
+        return wrong
+
+    def in_mlflow(self) -> dict[str, object]:
+        """What MLflow holds, asked from the client with the administrator's password."""
+        password = (self.hosts["client"].secrets / "mlflow_admin_password").read_text()
+        user = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": password}
+        done = self.hosts["client"].run("python", "-c", MLFLOW, variables=containers.CLIENT | user)
+        lines = [line for line in done.stdout.splitlines() if line.startswith("found ")]
+        assert lines, done.stdout + done.stderr
+        found: dict[str, object] = json.loads(lines[0].removeprefix("found "))
+        return found

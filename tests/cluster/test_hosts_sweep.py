@@ -1,0 +1,81 @@
+"""A sweep on hosts; a worker is killed, a link is cut, the head is lost: nothing is missing, nothing twice."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from cluster import containers, credentials
+from cluster.probe import wait_for
+from tests.cluster.hosts import Host, wait_for_nodes
+from tests.cluster.hosts_sweep import Sweep
+
+pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def sweep(hosts: dict[str, Host]) -> Sweep:
+    return Sweep(hosts, epochs=400, rates=5)
+
+
+def test_a_killed_worker_a_cut_link_and_a_lost_head_lose_nothing(sweep: Sweep) -> None:
+    hosts = sweep.hosts
+    first = sweep.begin()
+    wait_for(lambda: len(sweep.records()) >= 3, what="the first trial recorded", timeout=120)
+    assert hosts["worker-1"].kill("ray-worker") > 0
+    hosts["worker-2"].link("down")
+    time.sleep(20)
+    hosts["worker-2"].link("up")
+    before = len(sweep.records())
+    wait_for(lambda: len(sweep.records()) > before, what="more trials recorded after the faults", timeout=180)
+    assert hosts["ray-head"].kill("ray-head") > 0
+    said, _ = first.communicate(timeout=120)
+    assert "hosts: 10 trials (5 unpruned twins), 30 replicates" in said
+    kept = sweep.records()
+    assert len(kept) < sweep.replicates
+
+    wait_for_nodes(hosts["client"], 3)
+    second = sweep.begin()
+    said, _ = second.communicate(timeout=300)
+
+    assert second.returncode == 0, said
+    assert sweep.statuses() == {"finished": sweep.replicates}, said
+    assert {path: sweep.records()[path] for path in kept} == kept
+    assert sweep.epochs_twice() == 0
+
+
+def test_mlflow_has_each_replicate_once_with_its_artifacts_in_the_object_store(sweep: Sweep) -> None:
+    found = sweep.in_mlflow()
+
+    assert isinstance(found["runs"], dict)
+    assert set(found["runs"].values()) == {1}
+    assert len(found["runs"]) == found["finished"] == sweep.replicates
+    assert found["doubled"] == 0
+    assert found["artifacts"]
+    objects = sweep.hosts["services"].folder / "objects"
+    assert sum(path.stat().st_size for path in objects.glob("*.dat")) > 10_000
+
+
+def test_no_secret_is_in_a_record_a_log_a_tag_or_a_jobs_metadata(sweep: Sweep) -> None:
+    hosts = sweep.hosts
+    own = hosts["client"].secrets
+    names = (credentials.RAY_TOKEN, credentials.MLFLOW_PASSWORD, credentials.POSTGRES_PASSWORD)
+    secrets = [(own / name).read_text().strip() for name in names]
+    tags = str(sweep.in_mlflow()["tags"])
+    code = "import sys; from cluster.client import reach; from cluster import probe; c = reach(); "
+    code += "print(probe.get(c.dashboard + '/api/jobs/', headers=c.token_headers)[1])"
+    jobs = hosts["client"].run("python", "-c", code, variables=containers.CLIENT).stdout
+
+    assert "sweeps run hosts.yaml" in jobs
+    for secret in secrets:
+        assert secret not in tags
+        assert secret not in jobs
+        for folder in (sweep.storage, *(host.folder for host in hosts.values())):
+            assert holding(folder, secret) == []
+
+
+def holding(folder: Path, secret: str) -> list[Path]:
+    """Files that hold a secret, apart from the copies that services were given."""
+    given = {"password", "credentials"}
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in given]
+    return [path for path in files if secret.encode() in path.read_bytes()]

@@ -1,0 +1,125 @@
+"""The compose file's object store as a process here: keys for single buckets, nothing without one."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import botocore.session
+import grpc
+import pytest
+from botocore.exceptions import ClientError
+
+from cluster import credentials, probe
+from cluster.credentials import S3_BUCKETS, S3_CREDENTIALS, secret_path
+from cluster.errors import BadOption
+from cluster.examine import shared_file, try_storage
+from cluster.object_store import ObjectStore, StoreFailed, client_environment, make_bucket
+from cluster.ports import free_ports, is_free
+
+HOST = "127.0.0.3"
+FIXED = (9333, 19333, 8080, 18080, 8888, 18888)  # of its parts, on loopback: in a container they are alone
+CONTROL = (
+    "messaging_pb.SeaweedS3IamCache/PutIdentity",
+    "s3_lifecycle_pb.SeaweedS3LifecycleInternal/LifecycleDelete",
+)
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("objects") / "state"
+    credentials.initialise(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(state: Path) -> Iterator[ObjectStore]:
+    if taken := [port for port in FIXED if not is_free(port)]:
+        pytest.skip(f"the object store's own ports are taken here: {taken}")
+    (port,) = free_ports(1)
+    settings = state / credentials.FOLDER
+    served = ObjectStore(data=state / credentials.OBJECTS, settings=settings, host=HOST, port=port)
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with (state / "log").open("wb") as log, subprocess.Popen(
+        served.program(), env={"PATH": programs, "HOME": str(state)}, stdout=log, stderr=log
+    ) as process:  # fmt: skip
+        try:
+            probe.wait_for(lambda: probe.is_well(served.health_url), what="the object store answers", timeout=60)
+            yield served
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_each_key_is_for_one_bucket(store: ObjectStore, state: Path) -> None:
+    for user, bucket in S3_BUCKETS.items():
+        make_bucket(endpoint(store), bucket, secret_path(state, S3_CREDENTIALS[user]))
+        make_bucket(endpoint(store), bucket, secret_path(state, S3_CREDENTIALS[user]))  # what is there stays
+        client(store, state, user).put_object(Bucket=bucket, Key="a/b", Body=user.encode())
+
+    for user, bucket in S3_BUCKETS.items():
+        own = client(store, state, user)
+        assert own.get_object(Bucket=bucket, Key="a/b")["Body"].read() == user.encode()
+        for other in set(S3_BUCKETS.values()) - {bucket}:
+            with pytest.raises(ClientError, match="AccessDenied"):
+                own.get_object(Bucket=other, Key="a/b")
+            with pytest.raises(ClientError, match="AccessDenied"):
+                own.put_object(Bucket=other, Key="a/c", Body=b"")
+    with pytest.raises(StoreFailed, match="AccessDenied"):
+        make_bucket(endpoint(store), "third", secret_path(state, S3_CREDENTIALS["mlflow"]))
+
+
+@pytest.mark.slow
+def test_without_a_key_nothing_is_answered(store: ObjectStore, state: Path) -> None:
+    assert probe.get(f"{endpoint(store)}/artifacts/a/b")[0] == 403
+    assert probe.get(f"{endpoint(store)}/")[0] == 403
+    with grpc.insecure_channel(f"{HOST}:{store.port + 10000}") as channel:
+        for method in CONTROL:
+            with pytest.raises(grpc.RpcError) as refused:
+                channel.unary_unary(f"/{method}")(b"", timeout=5)
+            assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED, method
+
+
+@pytest.mark.slow
+def test_only_the_s3_interface_leaves_loopback(store: ObjectStore) -> None:
+    for port in FIXED:
+        assert probe.get(f"http://{HOST}:{port}/")[0] == 0, port
+        assert not is_free(port)
+
+
+@pytest.mark.slow
+def test_the_doctors_question_is_answered_in_the_nodes_bucket(
+    store: ObjectStore, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in client_environment(endpoint(store), secret_path(state, S3_CREDENTIALS["sweeps"])).items():
+        monkeypatch.setenv(name, value)
+    storage = "s3://sweeps/there?allow_bucket_creation=true"
+
+    with shared_file(storage) as shared:
+        assert try_storage(storage, shared) is None
+        assert "not the same storage" in str(try_storage("s3://sweeps/elsewhere", shared))
+    assert "ACCESS_DENIED" in str(try_storage("s3://artifacts/there", shared))
+
+
+def test_nobody_at_the_address_is_said(state: Path) -> None:
+    with pytest.raises(StoreFailed, match=r"bucket 'artifacts' at http://127\.0\.0\.1:1"):
+        make_bucket("http://127.0.0.1:1", "artifacts", secret_path(state, S3_CREDENTIALS["mlflow"]))
+
+
+def test_keys_that_others_can_read_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("[default]\n")
+    (tmp_path / "keys").chmod(0o644)
+
+    with pytest.raises(BadOption, match="mode 0644"):
+        make_bucket("http://127.0.0.1:1", "artifacts", tmp_path / "keys")
+
+
+def endpoint(store: ObjectStore) -> str:
+    return f"http://{HOST}:{store.port}"
+
+
+def client(store: ObjectStore, state: Path, user: str):  # type: ignore[no-untyped-def]
+    session = botocore.session.Session()
+    session.set_config_variable("credentials_file", str(secret_path(state, S3_CREDENTIALS[user])))
+    return session.create_client("s3", endpoint_url=endpoint(store), region_name="us-east-1")
