@@ -20,6 +20,7 @@ CALLS = (
     "/ray.rpc.ReporterService/GetTraceback",
     "/ray.rpc.RayletDriver/ClusterInfo",
 )
+HEALTH = "/grpc.health.v1.Health/Check"  # gRPC's own; SECURITY.md says what it tells
 ABSENT = ("UNAVAILABLE", "UNIMPLEMENTED", "DEADLINE_EXCEEDED")
 
 
@@ -48,6 +49,11 @@ def test_the_calls_that_are_refused_are_answered_with_the_token(two_nodes: Local
         assert call(head, method) == "UNAUTHENTICATED"
         assert call(head, method, token="0" * 64) == "UNAUTHENTICATED"
         assert call(head, method, token=token) == "OK"
+
+
+@pytest.mark.slow
+def test_the_health_check_alone_is_answered_without_the_token(two_nodes: LocalCluster) -> None:
+    assert call(two_nodes.environment["RAY_ADDRESS"], HEALTH) == "OK"
 
 
 def addresses(here: LocalCluster) -> Iterator[tuple[int, str]]:
