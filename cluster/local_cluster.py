@@ -1,7 +1,7 @@
 """Several Ray nodes and an MLflow server on this machine, as processes that we own.
 
 What `up` does: secrets are made if missing; MLflow and the Ray head start at once; as soon as the head
-answers, the other nodes join it; it returns when every node is alive and MLflow answers. If anything fails
+is alive, the other nodes join it; it returns when every node is alive and MLflow answers. If anything fails
 on the way, what had started is ended. `down` ends each process with everything it started. Between the two,
 only the state file knows, so they may be different processes.
 
@@ -23,7 +23,6 @@ from cluster.commands import Mlflow, RayWorker, Service
 from cluster.credentials import read_secret
 from cluster.errors import AlreadyUp, NotUp, StartFailed
 from cluster.local_plan import Plan, check, make_plan
-from cluster.ports import is_free
 from cluster.processes import Owned
 from cluster.state import State
 
@@ -185,13 +184,14 @@ def _start(folder: Path, short: Path, plan: Plan) -> LocalCluster:
     try:
         for name, service in plan.services.items():
             if isinstance(service, RayWorker):
-                _wait(known, lambda: not is_free(plan.head.port), f"Ray's head listens on {known.ray_address}")
+                # Not when its port is open: a worker gives up if the head is not in the cluster's state by then.
+                _wait_for_nodes(LocalCluster(folder, known), 1)
             if isinstance(service, Mlflow):
                 _write_ahead(Path(service.store.removeprefix("sqlite:///")))
             known = known.with_service(_launch(name, service, folder, known))
             state.save(folder, known)
         here = LocalCluster(folder, known)
-        _wait(known, lambda: len(here.alive_nodes()) == known.nodes, f"{known.nodes} Ray nodes alive")
+        _wait_for_nodes(here, known.nodes)
         if plan.mlflow is not None:
             url = plan.mlflow.health_url
             _wait(known, lambda: probe.is_well(url), f"MLflow answers at {known.mlflow_uri}")
@@ -217,6 +217,10 @@ def _launch(name: str, service: Service, folder: Path, known: State) -> Owned:
         folder=known.folder,
         log=folder / "logs" / f"{name}.log",
     )
+
+
+def _wait_for_nodes(here: LocalCluster, nodes: int) -> None:
+    _wait(here.state, lambda: len(here.alive_nodes()) >= nodes, f"{nodes} Ray nodes alive")
 
 
 def _wait(known: State, question: Callable[[], bool], what: str) -> None:
