@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from sweeps.metrics import KNOWN
+from sweeps.goal import interquartile_mean
+from sweeps.metrics import KNOWN, LEVEL
 from sweeps.status import Status
 
-LEVEL = 0.95
 WITH_INTERVAL = ("test_accuracy", "parameters_kept")
 _OWN = ("replicate_id", "status", "reason", "sweep", "epochs", "wall_seconds", "started", "ended")
 
@@ -74,13 +73,3 @@ def _statistics(groups: object, *, interval: bool, trimmed: bool) -> dict[str, p
 
 def _interquartile_mean(values: pd.Series) -> float:
     return interquartile_mean(values.dropna().tolist())
-
-
-def interquartile_mean(values: Sequence[float]) -> float:
-    """Mean of the middle half: a quarter of the values, rounded down, is left out at either end; NaN of nothing.
-
-    Source: Agarwal et al., arXiv:2108.13264, section 4.3; the estimate of `sweeps.statistics.location.iqm`.
-    """
-    cut = len(values) // 4
-    middle = sorted(values)[cut : len(values) - cut]
-    return math.fsum(middle) / len(middle) if middle else math.nan

@@ -168,7 +168,7 @@ def tidy(sweep: Path, trials: Iterable[PlannedTrial], progress: Progress) -> Non
     for trial in trials:
         if progress.to_train(trial):
             needed.add(family_of(trial))
-        else:
+        elif not any(r.replicate_id in progress.standing for r in trial.replicates):  # another stopper may let it
             shutil.rmtree(records.trial_folder(sweep, trial.trial_id) / records.CHECKPOINT, ignore_errors=True)
     for folder in (sweep / FOLDER).glob("*"):
         if folder.name not in needed:

@@ -22,6 +22,7 @@ from sweeps.trial_spec import TrialSpec
 if TYPE_CHECKING:
     from sweeps.data import Dataset
     from sweeps.runner import Show
+    from sweeps.stopping import Judge
     from sweeps.tracking import Lag
 
 # How long a launch waits at its end for MLflow to catch up; the projector itself goes on after that.
@@ -215,12 +216,27 @@ def _train(
 
     live = SweepProgress(made.spec.objective, len(trials), wanted)
     forks = plan_forks(trials, progress, folder, made.spec.resources)
+    judge = _judge(made, progress, folder)
     with session(address) as scratch:
         require(made.spec.resources)
         complete = train(
-            trials, folder, _datasets(made), made.spec, forks, live, show or (lambda _: None), scratch
+            trials, folder, _datasets(made), made.spec, forks, live, show or (lambda _: None), scratch, judge
         )
     return complete, live.done
+
+
+def _judge(made: Plan, progress: Progress, folder: Path) -> Judge | None:
+    """The sweep's stopper with what is recorded; stops that do not stand are withdrawn."""
+    from sweeps import stopping
+
+    stopping.settle(made.spec, folder, made)
+    if made.spec.stopper is None:
+        return None
+    judge = stopping.Judge(made.spec, folder, made)
+    for trial in made:
+        if progress.to_train(trial):
+            judge.catch_up(trial)
+    return judge
 
 
 def _datasets(made: Plan) -> dict[str, Dataset]:

@@ -30,6 +30,8 @@ FINAL = {
 KNOWN = HISTORY | FINAL
 # What is said of a metric over the replicates of a trial, as METRIC.STATISTIC.
 STATISTICS = ("mean", "median", "sd", "ci_low", "ci_high", "iqm")
+# Of its intervals.
+LEVEL = 0.95
 
 
 def better(metric: str) -> str:

@@ -95,7 +95,19 @@ class Plan:
             for r in trial.replicates
         }
         found = {folder.name for folder in records.folders(sweep) if (folder / records.RECORD).exists()}
-        return Progress(state, others=len(found - planned))
+        return Progress(state, others=len(found - planned), standing=self._standing(sweep, state))
+
+    def _standing(self, sweep: Path, states: Mapping[str, str]) -> frozenset[str]:
+        """Stopped replicates that the stopper still stops."""
+        stopped = {name for name, state in states.items() if state == Status.STOPPED}
+        if not stopped:
+            return frozenset()
+        from sweeps.stopping import review
+
+        trials = review(self.spec, sweep, self.trials)
+        return frozenset(
+            r.replicate_id for t in self.trials if t.trial_id in trials for r in t.replicates
+        ) & frozenset(stopped)
 
 
 @dataclass(frozen=True)
@@ -105,10 +117,12 @@ class Progress:
     Attributes:
         states: By replicate: a `Status`, `started` (a history and no record) or `new`.
         others: Records in the sweep's folder that this plan does not ask for; they stay and are not touched.
+        standing: Stopped replicates that stay so, since the stopper still stops them.
     """
 
     states: Mapping[str, str]
     others: int = 0
+    standing: frozenset[str] = frozenset()
     counts: Counter[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,7 +131,8 @@ class Progress:
     def is_final(self, replicate: PlannedReplicate) -> bool:
         """Whether launching leaves this replicate alone."""
         state = self.states[replicate.replicate_id]
-        return state in list(Status) and Status(state).is_final
+        settled = state in list(Status) and Status(state).is_final
+        return settled or replicate.replicate_id in self.standing
 
     def to_train(self, trial: PlannedTrial) -> list[PlannedReplicate]:
         """Replicates of a trial that launching trains."""

@@ -17,6 +17,7 @@ def registries() -> dict[str, Registry[Any]]:
     from sweeps.models import ARCHITECTURES
     from sweeps.optimisers import OPTIMISERS, SCHEDULES
     from sweeps.statistics import STATISTICS
+    from sweeps.stoppers import STOPPERS
 
     return {
         "data": DATASETS,
@@ -29,5 +30,6 @@ def registries() -> dict[str, Registry[Any]]:
         "noise": NOISE,
         "measures": MEASURES,
         "designs": DESIGNS,
+        "stoppers": STOPPERS,
         "statistics": STATISTICS,
     }

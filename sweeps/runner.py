@@ -2,6 +2,8 @@
 
 What happens to a trial that
 - finishes, or diverges: its worker has written the records; the driver only counts.
+- is stopped early: the driver has written the decision, which the worker finds before its next epoch; its records
+  say `stopped` and why. Tune's schedulers are not asked: they forget their rungs with the driver (`stopping.py`).
 - raises: the worker records its replicates as `failed` with the traceback; the sweep goes on.
 - loses its worker or node: Ray starts it again, at most `RETRIES` times; it goes on from what is recorded and
   saved. When even that fails, the driver writes the `failed` records that nobody else is left to write.
@@ -31,6 +33,7 @@ from sweeps.progress import SweepProgress
 from sweeps.result import ReplicateResult, record_of
 from sweeps.spec import SweepSpec
 from sweeps.status import Status
+from sweeps.stopping import Judge
 from sweeps.trainable import ReplicatesTrainable, pending
 
 if TYPE_CHECKING:
@@ -96,9 +99,15 @@ class _Watcher(Callback):
     """Passes what Tune sees on to the progress."""
 
     def __init__(
-        self, trials: Sequence[PlannedTrial], progress: SweepProgress, show: Show, leftovers: Leftovers
+        self,
+        trials: Sequence[PlannedTrial],
+        progress: SweepProgress,
+        show: Show,
+        leftovers: Leftovers,
+        judge: Judge | None,
     ) -> None:
-        self._trials, self._progress, self._show, self._leftovers = trials, progress, show, leftovers
+        self._trials, self._progress, self._show = trials, progress, show
+        self._leftovers, self._judge = leftovers, judge
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._progress.running.setdefault(self._planned(trial).trial_id, 0)
@@ -112,6 +121,9 @@ class _Watcher(Callback):
                 self._leftovers.end(self._planned(trial))
         else:
             self._progress.report(self._planned(trial), result)
+            if self._judge is not None:
+                # Tune lets the worker go on only after this: it finds the decision before its next epoch.
+                self._judge.report(self._planned(trial))
         self._show(self._progress)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -132,6 +144,7 @@ def train(
     progress: SweepProgress,
     show: Show,
     scratch: Path,
+    judge: Judge | None = None,
 ) -> bool:
     """Train trials on the Ray that this process is connected to.
 
@@ -144,6 +157,7 @@ def train(
         progress: Kept up to date.
         show: Called after every change of it.
         scratch: For Tune's own files.
+        judge: Decides after each epoch which trials stop.
 
     Returns:
         Whether the run came to its end; false after an interrupt.
@@ -156,6 +170,7 @@ def train(
         resources=spec.resources,
         checkpoints=spec.checkpoints,
         saves=forks.saves,
+        judged=judge is not None,
     )
     position_of = {trial.trial_id: position for position, trial in enumerate(trials)}
     waits = [
@@ -174,7 +189,7 @@ def train(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(scratch),
-            callbacks=[_Watcher(trials, progress, show, Leftovers(sweep, trials))],
+            callbacks=[_Watcher(trials, progress, show, Leftovers(sweep, trials), judge)],
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # records are the state
             verbose=0,

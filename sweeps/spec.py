@@ -76,6 +76,16 @@ class Objective(Closed):
         return metric
 
 
+class Stopper(Choice):
+    """When a trial is stopped early, judged by the objective unless another metric is named."""
+
+    source: ClassVar[str] = "sweeps.stoppers:STOPPERS"
+
+    metric: str | None = None
+    statistic: Literal["mean", "median", "sd", "ci_low", "ci_high"] | None = None
+    mode: Literal["max", "min"] | None = None
+
+
 class Resources(Closed):
     """What one trial may use; `stack` is the most replicates that are trained as one, by memory if `auto`."""
 
@@ -117,6 +127,7 @@ class SweepSpec(Closed):
     replicates: Replicates = Replicates()
     baseline: bool = True
     objective: Objective = Objective()
+    stopper: Stopper | None = None
     resources: Resources = Resources()
     checkpoints: Checkpoints = Checkpoints()
     storage: str = "./sweeps-data"
@@ -153,6 +164,22 @@ class SweepSpec(Closed):
     def to_yaml(self, *, resolved: bool = False) -> str:
         """YAML that `load_spec` reads back to an equal spec."""
         return documents.render(self.document(resolved=resolved))
+
+    @property
+    def stopping_goal(self) -> Objective:
+        """What the stopper judges by: the objective, with what the stopper says instead."""
+        given = self.stopper.model_dump(include={"metric", "statistic", "mode"}) if self.stopper else {}
+        return self.objective.model_copy(update={name: value for name, value in given.items() if value})
+
+    def prunes_at(self, path: str) -> bool:
+        """Whether a dimension has an end at which an otherwise default trial is pruned."""
+        for value in self.space[path].ends:
+            try:
+                if self.trial_at({path: value}).is_pruned:
+                    return True
+            except SpecError:
+                continue  # it is valid together with another dimension's value
+        return False
 
     def trial_at(self, point: Mapping[str, Any]) -> TrialSpec:
         """The trial at a point of the space.
@@ -195,9 +222,16 @@ def build_spec(plain: Any, *, source: str = "the spec") -> SweepSpec:
     except ValidationError as error:
         raise SpecError(explain(error, SweepSpec, plain)) from None
     spec._given = dict(plain)
-    if problems := list(dict.fromkeys(_check_space(spec))):
+    if problems := list(dict.fromkeys((*_check_space(spec), *_check_stopper(spec)))):
         raise SpecError(problems)
     return spec
+
+
+def _check_stopper(spec: SweepSpec) -> Iterable[Problem]:
+    if spec.stopper is not None:
+        from sweeps.stoppers.check import problems
+
+        yield from problems(spec)
 
 
 def _check_space(spec: SweepSpec) -> Iterable[Problem]:

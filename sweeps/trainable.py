@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
-from sweeps import records
 from sweeps.planning import PlannedTrial
 from sweeps.spec import Checkpoints, Resources
-from sweeps.status import Status
+from sweeps.stopping import is_settled, stop_of
 from sweeps.trial import TrialRun
 
 if TYPE_CHECKING:
@@ -41,8 +40,10 @@ class ReplicatesTrainable(tune.Trainable):
         resources: Resources,
         checkpoints: Checkpoints,
         saves: Mapping[str, Sequence[int]],
+        judged: bool,
     ) -> None:
-        """Keep what all trials share, and begin the first."""
+        """Keep what all trials share, and begin the first. Trials that are judged report each epoch."""
+        self._judged = judged
         self._sweep, self._trials, self._datasets = Path(sweep), trials, datasets
         self._resources, self._checkpoints, self._saves = resources, checkpoints, saves
         self._begin(config)
@@ -69,8 +70,9 @@ class ReplicatesTrainable(tune.Trainable):
         self._last: dict[str, Any] = {"epoch": 0}
 
     def step(self) -> dict[str, Any]:
-        """Train for about a second, at least one epoch."""
-        until = time.monotonic() + REPORT_SECONDS
+        """Train for about a second, at least one epoch; exactly one where a stopper decides after each."""
+        until = time.monotonic() + (0 if self._judged else REPORT_SECONDS)
+        self._stop_if_told()
         while (row := self._run.step()) is not None:
             self._last = row
             if time.monotonic() >= until:
@@ -82,12 +84,12 @@ class ReplicatesTrainable(tune.Trainable):
         """Save a trial that is interrupted."""
         self._run.save()
 
+    def _stop_if_told(self) -> None:
+        stop = stop_of(self._sweep, self._run.planned.trial_id) if self._judged else None
+        if stop is not None and self._run.open() >= stop.epoch:
+            self._run.stop(stop.reason)
+
 
 def pending(sweep: Path, planned: PlannedTrial) -> list[Any]:
-    """Replicates of a trial that have no final record."""
-
-    def is_final(name: str) -> bool:
-        status = records.status_of(records.replicate_folder(sweep, planned.trial_id, name))
-        return status is not None and Status(status).is_final
-
-    return [r for r in planned.replicates if not is_final(r.replicate_id)]
+    """Replicates of a trial that are not settled."""
+    return [r for r in planned.replicates if not is_settled(sweep, planned.trial_id, r.replicate_id)]

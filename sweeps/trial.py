@@ -151,14 +151,18 @@ class TrialRun:
         """Train one epoch; None when every replicate has ended."""
         if all(stack.is_done for stack in self._stacks):
             return None
-        for stack in self._stacks:
-            stack.open()
-        self.epoch = 1 + min((stack.epoch for stack in self._stacks if not stack.is_done), default=self.epoch)
+        self.epoch = 1 + self.open()
         for stack in self._stacks:
             if stack.epoch < self.epoch:  # one that began from a later state waits for the others
                 stack.step()
         histories = [member.history[: self.epoch] for member in self._members if member.history]
         return {"epoch": self.epoch, **summarise(histories)}
+
+    def open(self) -> int:
+        """Begin from what is saved, unless it has begun; returns the epoch that every stack has come to."""
+        for stack in self._stacks:
+            stack.open()
+        return min((stack.epoch for stack in self._stacks if not stack.is_done), default=self.epoch)
 
     def save(self) -> None:
         """Save what still trains, to go on from there: the process is about to end."""

@@ -47,7 +47,7 @@ def magnitude(
     return _without_smallest(spectrum, share)
 
 
-@RULES.register(idempotent=True, random=True)
+@RULES.register(idempotent=True, random=True, control=True)
 def random_mask(
     spectrum: Spectrum,
     fit: NoiseFit,

@@ -51,7 +51,7 @@ def rank(
     return keep_largest(spectrum, share_of(spectrum.smaller, 1 - strength if share is None else share))
 
 
-@RULES.register(idempotent=True, random=True)
+@RULES.register(idempotent=True, random=True, control=True)
 def random_rank(
     spectrum: Spectrum,
     fit: NoiseFit,
@@ -82,7 +82,7 @@ def random_rank(
     return torch.where(stays, spectrum.singular_values, 0.0)
 
 
-@RULES.register(idempotent=True, random=False)
+@RULES.register(idempotent=True, random=False, control=True)
 def reverse(
     spectrum: Spectrum,
     fit: NoiseFit,
