@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,10 +88,19 @@ def _story(folder: Path) -> str:
     lines = [f"{folder.parent.name}/{folder.name}: {record['status'] if record else 'not finished'}"]
     if record:
         lines += [f"  seeds {record['seeds']}", *([f"  reason {record['reason']}"] if record["reason"] else [])]
+        lines += [f"  {text}" for text in _beginnings(record)]
     lines += [f"  {_epoch(row)}" for row in records.read_history(folder)]
     if record and record.get("traceback"):
         lines += ["", record["traceback"].rstrip()]
     return "\n".join(lines)
+
+
+def _beginnings(record: records.Record) -> Iterator[str]:
+    """Where its training began, and went on."""
+    if origin := record.get("forked_from"):
+        yield f"forked from {origin['trial_id']} after epoch {origin['epoch']}"
+    if epochs := record.get("resumed_at"):
+        yield f"resumed after epoch {', '.join(map(str, epochs))}"
 
 
 def _epoch(row: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from sweeps import load_spec
 from sweeps.forks import FOLDER, Forks, Leftovers, family_of, plan_forks, tidy
+from sweeps.overview import log_of
 from sweeps.planning import Plan, PlannedTrial, make_plan
 from sweeps.seeds import Seeds
 from sweeps.spec import Resources
@@ -49,6 +50,8 @@ def test_a_sibling_that_begins_where_its_twin_was_ends_as_from_scratch(
     assert about(tmp_path / "forked", one, "forked_from") == [{"trial_id": twin.trial_id, "epoch": 2}] * 2
     assert outcome(tmp_path / "forked", one) == scratch(one)
     assert about(tmp_path / "forked", twin, "forked_from") == [None, None]
+    (tmp_path / "forked" / "spec.yaml").write_text("name: forked")
+    assert f"forked from {twin.trial_id} after epoch 2" in log_of("forked", one.trial_id, tmp_path)
 
 
 def test_siblings_fork_from_a_sibling_where_there_is_no_twin_and_remember_it_over_a_crash(
