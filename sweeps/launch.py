@@ -40,6 +40,7 @@ class Launch:
         trained: Replicates that this launch trained.
         statuses: States of all planned replicates now.
         complete: Whether the plan came to its end; false after an interrupt.
+        stopped: Whether `sweeps stop` asked for its end.
         lag: What MLflow does not show yet.
         report: The report, when there is something to report.
         wall_seconds: Time of the whole launch.
@@ -50,6 +51,7 @@ class Launch:
     trained: int
     statuses: Counter[str]
     complete: bool
+    stopped: bool
     lag: Lag | None
     report: Path | None
     wall_seconds: float
@@ -113,7 +115,7 @@ def run(
     uri = resolve_uri(tracking_uri, sweep.tracking.uri)
     check(uri)
     folder = root / sweep.name
-    with lease(folder):
+    with lease(folder) as held:
         _write_plan(folder, made)
         if on_plan is not None:
             on_plan(made, progress)
@@ -126,7 +128,8 @@ def run(
     after = made.progress(folder)
     if complete:
         tidy(folder, made, after)
-    return Launch(made, root, trained, after.counts, complete, lag, report, time.monotonic() - begun)
+    seconds = time.monotonic() - begun
+    return Launch(made, root, trained, after.counts, complete, held.stop_requested, lag, report, seconds)
 
 
 def _require_memory(made: Plan, progress: Progress) -> None:

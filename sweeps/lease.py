@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,9 @@ from sweeps import storage
 from sweeps.errors import SweepError
 
 FILE = "lease.json"
+STOP = "stop.json"
 BEAT_SECONDS = 15.0
+LOOK_SECONDS = 1.0
 EXPIRY_SECONDS = 90.0
 
 
@@ -31,19 +35,47 @@ class SweepIsDriven(SweepError, RuntimeError):
     """Another driver is at work on the sweep; the message says which."""
 
 
+@dataclass
+class Lease:
+    """The lease while it is held.
+
+    Attributes:
+        stop_requested: Whether somebody asked the driver to stop.
+    """
+
+    sweep: Path
+    mine: dict[str, Any]
+    stop_requested: bool = False
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def keep(self) -> None:
+        """Show signs of life, and look for a request to stop, until the lease ends."""
+        beat = 0.0
+        while not self.ended.wait(LOOK_SECONDS):
+            if time.monotonic() - beat >= BEAT_SECONDS:
+                _write(self.sweep, self.mine)
+                beat = time.monotonic()
+            if (self.sweep / STOP).exists():
+                (self.sweep / STOP).unlink(missing_ok=True)
+                self.stop_requested = True
+                _interrupt()
+
+
 @contextmanager
-def lease(sweep: Path) -> Iterator[None]:
+def lease(sweep: Path) -> Iterator[Lease]:
     """Hold the lease of a sweep, and show signs of life until the end.
+
+    While it is held, `request_stop` and a termination signal end the driver as Ctrl-C does.
 
     Raises:
         SweepIsDriven: Somebody else holds it and is alive.
     """
-    holder = _read(sweep)
-    if holder is not None and _is_alive(holder):
+    holder = holder_of(sweep)
+    if holder is not None:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder["taken"]))
         raise SweepIsDriven(
             f"{sweep.name} is being driven by process {holder['process']} on {holder['host']} since {since}; "
-            f"wait for it (sweeps status {sweep.name}), or end it and launch again"
+            f"wait for it (sweeps status {sweep.name}), or end it (sweeps stop {sweep.name}) and launch again"
         )
     mine = {
         "host": socket.gethostname(),
@@ -51,21 +83,70 @@ def lease(sweep: Path) -> Iterator[None]:
         "process_started": psutil.Process().create_time(),
         "taken": time.time(),
     }
-    stop = threading.Event()
+    (sweep / STOP).unlink(missing_ok=True)  # meant for a driver that is gone
     _write(sweep, mine)
-    beating = threading.Thread(target=_beat, args=(sweep, mine, stop), name="lease", daemon=True)
-    beating.start()
+    held = Lease(sweep, mine)
+    keeping = threading.Thread(target=held.keep, name="lease", daemon=True)
+    keeping.start()
     try:
-        yield
+        with _terminated_like_interrupted():
+            yield held
     finally:
-        stop.set()
-        beating.join()
+        held.ended.set()
+        keeping.join()
         (sweep / FILE).unlink(missing_ok=True)
 
 
-def _beat(sweep: Path, mine: dict[str, Any], stop: threading.Event) -> None:
-    while not stop.wait(BEAT_SECONDS):
-        _write(sweep, mine)
+def request_stop(sweep: Path, *, timeout: float) -> bool:
+    """Ask whoever drives a sweep to stop: running epochs end, what is recorded stays. Waits until it has.
+
+    Args:
+        sweep: The sweep's folder.
+        timeout: Seconds.
+
+    Returns:
+        Whether there was a driver.
+
+    Raises:
+        SweepIsDriven: It still drives after `timeout`.
+    """
+    holder = holder_of(sweep)
+    if holder is None:
+        return False
+    storage.write_json(sweep / STOP, {"asked": time.time(), "by": socket.gethostname()})
+    until = time.monotonic() + timeout
+    while holder_of(sweep) is not None:
+        if time.monotonic() >= until:
+            raise SweepIsDriven(
+                f"process {holder['process']} on {holder['host']} still drives {sweep.name} after {timeout:g} s; "
+                "it was asked to stop and does so when its running epochs end"
+            )
+        time.sleep(0.2)
+    return True
+
+
+def holder_of(sweep: Path) -> dict[str, Any] | None:
+    """Who drives a sweep and is alive."""
+    holder = _read(sweep)
+    return holder if holder is not None and _is_alive(holder) else None
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Take a termination (of a job, a container, a batch system) for Ctrl-C, which ends a launch in order."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt() -> None:
+    """Ctrl-C for the main thread, which also wakes it from waiting."""
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def _write(sweep: Path, mine: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from sweeps import records, storage
 from sweeps.document import parse
 from sweeps.errors import SweepNotFound
 from sweeps.query import Root
+from sweeps.status import Status
 
 if TYPE_CHECKING:
     from sweeps.tracking import Lag
@@ -81,6 +82,14 @@ def log_of(name: str, trial: str, root: Root = None) -> str:
     found = trial_in(sweep, trial)
     folders = [folder for folder in records.folders(sweep) if folder.parent == found]
     return "\n\n".join(_story(folder) for folder in folders) or f"{found.name}: nothing trained yet"
+
+
+def failures_of(name: str, root: Root = None) -> str:
+    """The story of every replicate that failed or diverged; without any, a sentence that says so."""
+    sweep = storage.sweep_folder(storage.resolve(root), name)
+    broken = (Status.FAILED, Status.DIVERGED)
+    stories = [_story(folder) for folder in records.folders(sweep) if records.status_of(folder) in broken]
+    return "\n\n".join(stories) or f"nothing failed in {name}; sweeps logs {name} TRIAL tells of a trial"
 
 
 def _story(folder: Path) -> str:

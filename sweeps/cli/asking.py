@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from sweeps.cli.driving import Elsewhere
 from sweeps.cli.running import AsJson, Storage
 
 if TYPE_CHECKING:
@@ -273,8 +274,9 @@ def compare(
         typer.echo(render(table, cast("Any", format_.value)))
 
 
-def list_(storage: Storage = None, as_json: AsJson = False) -> None:
+def list_(storage: Storage = None, as_json: AsJson = False, address: Elsewhere = None) -> None:
     """The sweeps of a storage."""
+    del address
     from sweeps.cli import show
     from sweeps.overview import sweeps_of
 
@@ -285,8 +287,9 @@ def list_(storage: Storage = None, as_json: AsJson = False) -> None:
         show.sweeps(rows)
 
 
-def status(name: Name, storage: Storage = None, as_json: AsJson = False) -> None:
+def status(name: Name, storage: Storage = None, as_json: AsJson = False, address: Elsewhere = None) -> None:
     """How far a sweep is: replicates by status, what is not in MLflow yet."""
+    del address
     from sweeps.cli import show
     from sweeps.overview import status_of
 
@@ -299,13 +302,26 @@ def status(name: Name, storage: Storage = None, as_json: AsJson = False) -> None
 
 def logs(
     name: Name,
-    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Trial, or the beginning of its name.")],
+    trial: Annotated[
+        str | None, typer.Argument(metavar="TRIAL", help="Trial, or the beginning of its name.")
+    ] = None,
     storage: Storage = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="URL", help="Print what the sweep's job on that cluster has printed."),
+    ] = None,
 ) -> None:
-    """What happened to a trial: each replicate's status, reason, history, and the traceback of a failure."""
-    from sweeps.overview import log_of
+    """What happened: in a trial (status, reason, history and traceback of each replicate), or what failed."""
+    from sweeps.overview import failures_of, log_of
 
-    typer.echo(log_of(name, trial, storage))
+    if trial is not None:
+        typer.echo(log_of(name, trial, storage))
+    elif address is not None:
+        from sweeps.submission import log_of_driver
+
+        typer.echo(log_of_driver(name, address=address))
+    else:
+        typer.echo(failures_of(name, storage))
 
 
 def replay(

@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from sweeps.lease import FILE, SweepIsDriven, lease
+from sweeps.lease import FILE, STOP, SweepIsDriven, lease, request_stop
 
 
 def holder(**changes):
@@ -65,3 +65,47 @@ def test_a_torn_lease_is_none(tmp_path):
     (tmp_path / FILE).write_text('{"host": "els')
     with lease(tmp_path):
         pass
+
+
+DRIVER = """
+import sys, time
+from pathlib import Path
+from sweeps.lease import lease
+with lease(Path(sys.argv[1])) as held:
+    print("driving", flush=True)
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("asked" if held.stop_requested else "interrupted", flush=True)
+"""
+
+
+@pytest.fixture
+def driver(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "driving\n"
+    with process:
+        yield process
+        process.kill()
+
+
+def test_a_driver_that_is_asked_to_stop_ends_and_gives_the_lease_back(tmp_path, driver):
+    assert request_stop(tmp_path, timeout=30)
+    assert driver.communicate(timeout=30)[0] == "asked\n"
+    assert driver.returncode == 0
+    assert not (tmp_path / FILE).exists()
+    assert not request_stop(tmp_path, timeout=1)
+
+
+def test_a_termination_is_taken_for_an_interrupt(tmp_path, driver):
+    driver.terminate()
+    assert driver.communicate(timeout=30)[0] == "interrupted\n"
+    assert not (tmp_path / FILE).exists()
+
+
+def test_a_request_that_nobody_followed_does_not_end_the_next_driver(tmp_path):
+    (tmp_path / STOP).write_text("{}")
+    with lease(tmp_path) as held:
+        time.sleep(1.5)
+        assert not held.stop_requested

@@ -1,0 +1,202 @@
+"""A sweep driven on the cluster itself, as a Ray job: it survives the client, whose code travels along.
+
+The job runs `python -m sweeps run` beside the cluster's own environment: the address and password of MLflow come
+from there, never from the client, since whoever may see the cluster's jobs sees what they were given.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.errors import Problem, SpecError, SweepError
+from sweeps.ray_session import ClusterUnreachable
+from sweeps.spec import SweepSpec
+
+if TYPE_CHECKING:
+    from ray.job_submission import JobDetails, JobSubmissionClient
+
+CODE = ("sweeps", "rmt")
+NAME = "sweep"
+POLL_SECONDS = 0.5
+
+
+class JobNotFound(SweepError, LookupError):
+    """No job of that sweep is known to the cluster."""
+
+
+def submit(
+    sweep: SweepSpec, *, address: str | None = None, storage: str | None = None, tracking_uri: str | None = None
+) -> str:
+    """Start a job that runs a sweep on the cluster, and return at once.
+
+    Args:
+        sweep: A checked sweep.
+        address: Of the cluster's dashboard, http://HOST:8265; without it `RAY_API_SERVER_ADDRESS`.
+        storage: Instead of the spec's; a path that every node sees.
+        tracking_uri: Of MLflow, instead of the cluster's `MLFLOW_TRACKING_URI` and the spec's.
+
+    Returns:
+        Name of the job.
+
+    Raises:
+        SpecError: The storage is a relative path, or the address of MLflow holds a password.
+        ClusterUnreachable: The address does not answer, or refuses.
+    """
+    place = storage or sweep.storage
+    if problems := [*_not_absolute(place), *_with_password(tracking_uri or sweep.tracking.uri)]:
+        raise SpecError(problems)
+    client = connect(address)
+    arguments = ["run", "sweep.yaml", "--storage", place]
+    arguments += ["--tracking-uri", tracking_uri] if tracking_uri else []
+    with _folder({"sweep.yaml": sweep.to_yaml(resolved=True)}) as folder:
+        return _start(client, arguments, {NAME: sweep.name}, folder, modules=sweep_modules(sweep))
+
+
+def ask(arguments: Sequence[str], *, address: str | None = None, show: Callable[[str], Any] = print) -> int:
+    """Run a command of `sweeps` on the cluster, where the storage is, and show what it prints.
+
+    Returns:
+        0 if it succeeded, else 1.
+    """
+    client = connect(address)
+    with _folder({}) as folder:
+        job = _start(client, arguments, {}, folder)
+    while not (status := client.get_job_status(job)).is_terminal():
+        time.sleep(POLL_SECONDS)
+    show(_own(client.get_job_logs(job)))
+    client.delete_job(job)
+    return 0 if status.value == "SUCCEEDED" else 1
+
+
+def log_of_driver(name: str, *, address: str | None = None) -> str:
+    """What the newest job of a sweep has printed.
+
+    Raises:
+        JobNotFound: Lists the sweeps that have one.
+    """
+    client = connect(address)
+    jobs = [job for job in client.list_jobs() if job.submission_id and NAME in (job.metadata or {})]
+    own = [job for job in jobs if job.metadata and job.metadata[NAME] == name]
+    if not own:
+        known = ", ".join(sorted({job.metadata[NAME] for job in jobs if job.metadata})) or "none"
+        raise JobNotFound(f"no job of the sweep {name!r} on this cluster; there: {known}")
+    newest = max(own, key=_begun)
+    job = str(newest.submission_id)
+    return f"job {job}: {newest.status.value}\n{_own(client.get_job_logs(job))}"
+
+
+def _own(log: str) -> str:
+    """What the command itself has printed: Ray puts lines of its own before that."""
+    return re.sub(r"\A.*?^Running entrypoint for job [^\n]*\n", "", log, flags=re.DOTALL | re.MULTILINE).rstrip(
+        "\n"
+    )
+
+
+def _begun(job: JobDetails) -> int:
+    return int(job.start_time or 0)
+
+
+def connect(address: str | None = None) -> JobSubmissionClient:
+    """The job server of a cluster.
+
+    Raises:
+        ClusterUnreachable: Says what was tried and what to check.
+    """
+    from ray.exceptions import AuthenticationError
+    from ray.job_submission import JobSubmissionClient
+
+    chosen = address or os.environ.get("RAY_API_SERVER_ADDRESS")
+    if not chosen or not re.match(r"https?://", chosen):
+        raise ClusterUnreachable(
+            f"address: {chosen!r} is not a job server; allowed: http://HOST:8265, the address of the cluster's "
+            "dashboard, as --address or RAY_API_SERVER_ADDRESS (python -m cluster env prints it)"
+        )
+    try:
+        # Ray lets the environment win over what is given; what a person typed now is to count.
+        before = os.environ.get("RAY_API_SERVER_ADDRESS")
+        os.environ["RAY_API_SERVER_ADDRESS"] = chosen
+        try:
+            return JobSubmissionClient(chosen)
+        finally:
+            if before is None:
+                del os.environ["RAY_API_SERVER_ADDRESS"]
+            else:
+                os.environ["RAY_API_SERVER_ADDRESS"] = before
+    except (ConnectionError, RuntimeError, AuthenticationError, OSError) as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ClusterUnreachable(
+            f"no job server at {chosen!r}: {first}; check the address, that the cluster is up (python -m cluster "
+            "status), its token (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH) and its version of Ray"
+        ) from None
+
+
+def _start(
+    client: JobSubmissionClient,
+    arguments: Sequence[str],
+    metadata: dict[str, str],
+    folder: Path,
+    modules: Sequence[str] = (),
+) -> str:
+    return client.submit_job(
+        entrypoint=shlex.join(["python", "-m", "sweeps", *arguments]),
+        metadata=metadata,
+        runtime_env={
+            "working_dir": str(folder),
+            "py_modules": [str(_source_of(module)) for module in (*CODE, *modules)],
+        },
+    )
+
+
+def sweep_modules(sweep: SweepSpec) -> list[str]:
+    """Top-level modules that a sweep's plugins come from."""
+    return sorted({module.partition(".")[0] for module in getattr(sweep, "plugins", [])})
+
+
+def _source_of(module: str) -> Path:
+    """The folder of a package, or the file of a module."""
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        raise SweepError(f"plugins: the source of {module!r} is not a file that could travel to the cluster")
+    path = Path(found.origin)
+    return path.parent if path.name == "__init__.py" else path
+
+
+def _not_absolute(place: str) -> Iterator[Problem]:
+    if not (Path(place).is_absolute() or "://" in place):
+        yield Problem(
+            "storage",
+            f"{place!r} is relative to a folder that ends with the job; allowed: an absolute path that every node "
+            "of the cluster sees (--storage)",
+        )
+
+
+def _with_password(uri: str | None) -> Iterator[Problem]:
+    if uri and re.match(r"\w+(\+\w+)?://[^/@]*:[^/@]*@", uri):
+        yield Problem(
+            "tracking.uri",
+            "an address with a password would be shown to everybody who sees the cluster's jobs; allowed: one "
+            "without, and MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the cluster's own environment",
+        )
+
+
+@contextmanager
+def _folder(files: dict[str, str]) -> Iterator[Path]:
+    """A folder with these files, for as long as they are being uploaded."""
+    folder = Path(tempfile.mkdtemp(prefix="rmt-job-"))
+    try:
+        (folder / "README").write_text("the working directory of a sweep's job\n")  # Ray uploads no empty folder
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        yield folder
+    finally:
+        shutil.rmtree(folder)
