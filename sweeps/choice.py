@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
@@ -65,6 +66,14 @@ class Closed(BaseModel):
         return made
 
 
+@functools.cache
+def _registry(source: str) -> Registry[Any]:
+    module, _, attribute = source.partition(":")
+    registry = getattr(importlib.import_module(module), attribute)
+    assert isinstance(registry, Registry)  # noqa: S101 - a programming error, not an input
+    return registry
+
+
 class Choice(BaseModel):
     """A registered function by name with its complete, validated options as further fields.
 
@@ -80,10 +89,7 @@ class Choice(BaseModel):
     @classmethod
     def registry(cls) -> Registry[Any]:
         """The registry this choice is made from."""
-        module, _, attribute = cls.source.partition(":")
-        registry = getattr(importlib.import_module(module), attribute)
-        assert isinstance(registry, Registry)  # noqa: S101 - a programming error, not an input
-        return registry
+        return _registry(cls.source)
 
     @classmethod
     def own_fields(cls) -> list[str]:
@@ -98,14 +104,21 @@ class Choice(BaseModel):
     @property
     def options(self) -> dict[str, Any]:
         """Keyword arguments for the registered function."""
-        return dict(self.model_extra or {})
+        shared = {name: getattr(self, name) for name in self._shared()}
+        return {**shared, **(self.model_extra or {})}
+
+    def _shared(self) -> list[str]:
+        """Fields that every kind has and the registered function takes too: a field, and no option beside it."""
+        return [name for name in self.own_fields() if name in self.entry.options.model_fields]
 
     @model_validator(mode="wrap")
     @classmethod
     def _complete(cls, value: Any, handler: Any) -> Any:
+        if isinstance(value, cls):
+            return value  # checked when it was made
         choice = handler({"kind": value} if isinstance(value, str) else value)
         try:
-            options = choice.entry.options.model_validate(choice.model_extra)
+            options = choice.entry.options.model_validate(choice.options)
         except UnknownName as error:
             raise OptionErrors([{"loc": ("kind",), "msg": str(error), "type": "unknown_name"}]) from None
         except ValidationError as error:
@@ -114,7 +127,7 @@ class Choice(BaseModel):
         if isinstance(value, Mapping):
             require_as_given(value, own | options.model_dump())
         choice.__pydantic_extra__.clear()
-        choice.__pydantic_extra__.update(options.model_dump())
+        choice.__pydantic_extra__.update(options.model_dump(exclude=set(choice._shared())))
         return choice
 
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -78,21 +77,24 @@ def split(path: str) -> list[str]:
 
 
 def assign(document: Mapping[str, Any], path: str, value: Any) -> Document:
-    """A deep copy of `document` with `value` at the dotted `path`; missing mappings on the way are made.
+    """A copy of `document` with `value` at the dotted `path`; missing mappings on the way are made.
+
+    What does not lie on the path is shared with `document`, which stays as it is.
 
     Raises:
         SpecError: The path leads through something that is not a mapping.
     """
-    result: Document = copy.deepcopy(dict(document))
     *parents, last = split(path)
+    result: Document = dict(document)
     place = result
     for index, part in enumerate(parents):
-        below = place.setdefault(part, {})
-        if not isinstance(below, dict):
+        below = place.get(part, {})
+        if not isinstance(below, Mapping):
             here = ".".join(parents[: index + 1])
             raise SpecError([Problem(path, f"{here} is {below!r}, not a mapping that could have a field")])
-        place = below
-    place[last] = copy.deepcopy(value)
+        place[part] = dict(below)
+        place = place[part]
+    place[last] = value
     return result
 
 

@@ -2,7 +2,7 @@
 
 In: the active fields of the configuration that differ from the frozen defaults of the record format, the
 seeds, the data set's fingerprint, and the hand-bumped version of each registered function used. Out: names,
-space, design, replicates, resources, storage, tracking, objective. So a field that is added later, a sweep
+space, design, replicates, resources, budget, storage, tracking, objective. So a field that is added later, a sweep
 that is renamed or a grid that grows leaves every existing record valid.
 """
 
@@ -11,12 +11,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from rmt.registry import Options, Registry
-from sweeps.choice import Choice
+from sweeps import plugins
+from sweeps.choice import Choice, Closed
 from sweeps.document import Document
 from sweeps.records import FORMAT
 from sweeps.seeds import Seeds
@@ -45,16 +47,80 @@ CHOICES: dict[str, type[Choice]] = {
 }
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What one section of a trial adds to its identity."""
+
+    section: Closed | Choice
+    configuration: Document
+    versions: Mapping[str, int | str]
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The configuration as it stands inside the identity's JSON."""
+        return _json(self.configuration)[1:-1]
+
+
+class Namer:
+    """Names trials and replicates; a section that many trials share is looked at once.
+
+    The name is the digest of `trial_identity` as JSON with sorted keys. That text is put together from those of
+    the sections, since each section's paths stand side by side in that order.
+    """
+
+    def __init__(self) -> None:
+        # By the section's own identity; each part holds its section, so that no number is given twice.
+        self._parts: dict[tuple[int, str], _Part] = {}
+        self._seeds: dict[Seeds, bytes] = {}
+
+    def parts(self, spec: TrialSpec) -> list[_Part]:
+        """Of a trial's sections, in the order of their names."""
+        is_pruned = spec.is_pruned
+        return [self._part(name, spec, is_pruned) for name in _SECTIONS]
+
+    def _part(self, name: str, spec: TrialSpec, is_pruned: bool) -> _Part:
+        section = getattr(spec, name)
+        key = (0, name) if name == "prune" and not is_pruned else (id(section), name)
+        if key not in self._parts:
+            active = _active_in(name, spec)
+            self._parts[key] = _Part(section, _named(name, active), _versions(name, spec))
+        return self._parts[key]
+
+    def names(self, spec: TrialSpec, fingerprint: str, seeds: Sequence[Seeds]) -> tuple[str, list[str]]:
+        """Name of a trial, the same for any number of replicates, and those of its replicates."""
+        parts = self.parts(spec)
+        configuration = ",".join(part.text for part in parts if part.text)
+        versions = {name: version for part in parts for name, version in part.versions.items()}
+        before = f'{{"configuration":{{{configuration}}},"fingerprint":{_json(fingerprint)},"format":{FORMAT},'
+        after = f'"versions":{_json(versions) if versions else "{}"}}}'.encode()
+        digest = hashlib.sha256(before.encode())
+        return _continued(digest, after)[:12], [_continued(digest, self._of(s) + after)[:16] for s in seeds]
+
+    def _of(self, seeds: Seeds) -> bytes:
+        """Seeds as they stand inside the identity's JSON."""
+        if seeds not in self._seeds:
+            self._seeds[seeds] = f'"seeds":{_json(seeds.document())},'.encode()
+        return self._seeds[seeds]
+
+
+def _continued(digest: hashlib._Hash, rest: bytes) -> str:
+    whole = digest.copy()
+    whole.update(rest)
+    return whole.hexdigest()
+
+
+_SECTIONS = tuple(sorted(TrialSpec.model_fields))
+_CHOICES_IN = {name: [prefix for prefix in CHOICES if prefix.partition(".")[0] == name] for name in _SECTIONS}
+
+
 def trial_identity(spec: TrialSpec, fingerprint: str) -> Document:
     """What makes a trial this trial and no other, as a document."""
-    active = active_fields(spec)
+    parts = Namer().parts(spec)
     return {
         "format": FORMAT,
-        "configuration": {
-            path: _stripped(path, v) for path, v in active.items() if not _is_default(path, v, active)
-        },
+        "configuration": {path: value for part in parts for path, value in part.configuration.items()},
         "fingerprint": fingerprint,
-        "versions": _versions(spec),
+        "versions": {name: version for part in parts for name, version in part.versions.items()},
     }
 
 
@@ -81,16 +147,16 @@ def _layer(override: Mapping[str, Any]) -> Document:
 
 def trial_id(spec: TrialSpec, fingerprint: str) -> str:
     """Name of a trial: the same for any number of replicates."""
-    return _digest(trial_identity(spec, fingerprint))[:12]
+    return Namer().names(spec, fingerprint, [])[0]
 
 
 def replicate_id(spec: TrialSpec, fingerprint: str, seeds: Seeds) -> str:
     """Name of a replicate."""
-    return _digest(trial_identity(spec, fingerprint) | {"seeds": seeds.document()})[:16]
+    return Namer().names(spec, fingerprint, [seeds])[1][0]
 
 
-def _digest(plain: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def _json(plain: Any) -> str:
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"))
 
 
 def active_fields(spec: TrialSpec) -> Document:
@@ -99,40 +165,56 @@ def active_fields(spec: TrialSpec) -> Document:
     Without pruning no `prune.*` field can; a budget takes the place of the aggressiveness; where the data
     lies makes no difference to what is in it.
     """
+    return {path: value for name in TrialSpec.model_fields for path, value in _active_in(name, spec).items()}
+
+
+def _active_in(name: str, spec: TrialSpec) -> Document:
+    """Active leaves of one section."""
     from rmt import RULES
 
-    fields = _leaves(spec)
-    if not spec.is_pruned:
-        fields = {path: v for path, v in fields.items() if not path.startswith("prune.")}
-    else:
+    if name == "prune" and not spec.is_pruned:
+        return {}
+    fields = _leaves(name, getattr(spec, name))
+    if name == "prune":
         options = RULES[spec.prune.rule].validate(spec.prune.options)
         fields = {path: v for path, v in fields.items() if not path.startswith("prune.options.")}
-        fields |= {f"prune.options.{name}": value for name, value in options.items()}
+        fields |= {f"prune.options.{option}": value for option, value in options.items()}
         if spec.prune.budget is not None:
             fields.pop("prune.aggressiveness")
-    places = spec.data.entry.traits.get("location", ())
-    return {path: v for path, v in fields.items() if path.removeprefix("data.") not in places}
+    if name == "data":
+        places = spec.data.entry.traits.get("location", ())
+        fields = {path: v for path, v in fields.items() if path.removeprefix("data.") not in places}
+    return fields
 
 
-def _leaves(spec: TrialSpec) -> Document:
+def _leaves(name: str, section: Closed | Choice) -> Document:
     from sweeps.document import flatten
 
-    return {path: value for path, value in flatten(spec.document()).items() if value != {}}
+    plain = flatten(section.model_dump(mode="json"), f"{name}.")
+    return {path: value for path, value in plain.items() if value != {}}
 
 
-def _is_default(path: str, value: Any, active: Mapping[str, Any]) -> bool:
-    """Whether the value is the frozen default; names of registered functions always count."""
-    missing = object()
-    return frozen_defaults().get(_default_key(path, active), missing) == value
+def _named(name: str, active: Mapping[str, Any]) -> Document:
+    """Fields of a section that differ from the frozen defaults; names of registered functions always count."""
+    kinds = tuple((prefix, active.get(f"{prefix}.kind")) for prefix in _CHOICES_IN[name])
+    keys = _default_keys(tuple(active), (*kinds, ("prune.options", active.get("prune.rule"))))
+    frozen, missing = frozen_defaults(), object()
+    named = zip(active.items(), keys, strict=True)
+    return {path: _stripped(path, v) for (path, v), key in named if frozen.get(key, missing) != v}
 
 
-def _default_key(path: str, active: Mapping[str, Any]) -> str:
-    if path.startswith("prune.options."):
-        return f"prune.options[{active['prune.rule']}].{path.removeprefix('prune.options.')}"
-    for prefix, choice in CHOICES.items():
+@functools.lru_cache(maxsize=4096)
+def _default_keys(paths: tuple[str, ...], kinds: tuple[tuple[str, Any], ...]) -> list[str]:
+    """Keys of the frozen defaults: `path` for a field of the spec, `path[kind].option` for an option."""
+    return [_default_key(path, kinds) for path in paths]
+
+
+def _default_key(path: str, kinds: tuple[tuple[str, Any], ...]) -> str:
+    for prefix, kind in kinds:
         if path.startswith(f"{prefix}."):
             option = path.removeprefix(f"{prefix}.")
-            return path if option in choice.own_fields() else f"{prefix}[{active[f'{prefix}.kind']}].{option}"
+            is_own = prefix in CHOICES and option in CHOICES[prefix].own_fields()
+            return path if is_own else f"{prefix}[{kind}].{option}"
     return path
 
 
@@ -152,7 +234,8 @@ def current_defaults() -> Document:
     """Defaults as the code has them now, in the keys of `frozen_defaults`."""
     from rmt import RULES
 
-    plain = _leaves(TrialSpec())
+    default = TrialSpec()
+    plain = {p: v for name in TrialSpec.model_fields for p, v in _leaves(name, getattr(default, name)).items()}
     choices = tuple(f"{prefix}." for prefix in CHOICES)
     own = {f"{prefix}.{name}" for prefix, choice in CHOICES.items() for name in choice.own_fields()}
     defaults = {path: v for path, v in plain.items() if path in own or not path.startswith(choices)}
@@ -178,25 +261,40 @@ def _option_defaults(prefix: str, options: type[Options]) -> Document:
     return plain
 
 
-def _versions(spec: TrialSpec) -> dict[str, int]:
-    """Version of each registered function the trial uses; version 1 is not written."""
+def _versions(name: str, spec: TrialSpec) -> dict[str, int | str]:
+    """Version of each registered function a section uses; version 1 is not written.
+
+    A function of a plugin has the digest of the plugin's source beside its version, since nobody bumps it there.
+    """
+    found: dict[str, int | str] = {}
+    for role, registry, function in _used(name, spec):
+        entry = registry[function]
+        source = plugins.digest_of(entry.function)
+        if source is not None:
+            found[f"{role}:{function}"] = f"{entry.version}:{source}"
+        elif entry.version != 1:
+            found[f"{role}:{function}"] = entry.version
+    return found
+
+
+def _used(name: str, spec: TrialSpec) -> Iterator[tuple[str, Registry[Any], str]]:
+    """Registered functions that a section uses: their role, registry and name."""
     from rmt import RULES
     from rmt.measures import MEASURES
 
-    used: list[tuple[str, Registry[Any], str]] = [
-        ("data", Data.registry(), spec.data.kind),
-        ("model", Model.registry(), spec.model.kind),
-        ("initialisation", Initialisation.registry(), spec.initialisation.kind),
-        ("optimiser", Optimiser.registry(), spec.training.optimiser.kind),
-        ("schedule", Schedule.registry(), spec.training.schedule.kind),
-    ]
-    used += [("measure", MEASURES, name) for name in spec.measures.names if name in MEASURES]
-    used += [("augmentation", Augmentation.registry(), step.kind) for step in spec.training.augmentation]
-    if spec.is_pruned:
-        used += [("noise", Noise.registry(), spec.prune.noise.kind)]
-        used += [("rule", RULES, rule) for rule in _rules(spec.prune)]
-    versions = {f"{role}:{name}": registry[name].version for role, registry, name in used}
-    return {key: version for key, version in versions.items() if version != 1}
+    if name in ("data", "model", "initialisation"):
+        choice: Choice = getattr(spec, name)
+        yield name, choice.registry(), choice.kind
+    elif name == "training":
+        yield "optimiser", Optimiser.registry(), spec.training.optimiser.kind
+        yield "schedule", Schedule.registry(), spec.training.schedule.kind
+        for step in spec.training.augmentation:
+            yield "augmentation", Augmentation.registry(), step.kind
+    elif name == "measures":
+        yield from (("measure", MEASURES, measure) for measure in spec.measures.names if measure in MEASURES)
+    elif name == "prune" and spec.is_pruned:
+        yield "noise", Noise.registry(), spec.prune.noise.kind
+        yield from (("rule", RULES, rule) for rule in _rules(spec.prune))
 
 
 def _rules(prune: Prune) -> list[str]:

@@ -245,7 +245,8 @@ def _judge(made: Plan, progress: Progress, folder: Path) -> Judge | None:
 def _datasets(made: Plan) -> dict[str, Dataset]:
     from sweeps.data import load
 
-    return {trial.fingerprint: load(trial.spec.data) for trial in made}
+    data = {trial.fingerprint: trial.spec.data for trial in made}
+    return {fingerprint: load(one) for fingerprint, one in data.items()}
 
 
 def _report(root: Path, name: str) -> Path | None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sweeps import records
-from sweeps.design import DESIGNS, Point
+from sweeps.assembly import Assembly
 from sweeps.document import Document
 from sweeps.errors import Problem, SpecError
-from sweeps.identity import replicate_id, trial_id
+from sweeps.identity import Namer
+from sweeps.points import points_of
 from sweeps.seeds import Seeds, crossed
+from sweeps.space import Point
 from sweeps.spec import SweepSpec
 from sweeps.status import Status
 from sweeps.trial_spec import Data, TrialSpec
@@ -61,10 +65,15 @@ class PlannedTrial:
 
 @dataclass(frozen=True)
 class Plan:
-    """All trials of a sweep, twins first."""
+    """All trials of a sweep, twins first.
+
+    Attributes:
+        points_left_out: Points of the design that `budget.max_trials` has no room for.
+    """
 
     spec: SweepSpec
     trials: tuple[PlannedTrial, ...]
+    points_left_out: int = 0
 
     def __iter__(self) -> Iterator[PlannedTrial]:
         return iter(self.trials)
@@ -82,20 +91,25 @@ class Plan:
         return {
             "sweep": self.spec.name,
             "dimensions": list(self.spec.space),
+            "points_left_out": self.points_left_out,
             "objective": self.spec.objective.model_dump(mode="json"),
             "trials": [trial.document() for trial in self.trials],
         }
 
     def progress(self, sweep: Path) -> Progress:
-        """What the storage already holds of this plan."""
-        planned = {r.replicate_id for trial in self.trials for r in trial.replicates}
-        state = {
-            r.replicate_id: _state(records.replicate_folder(sweep, trial.trial_id, r.replicate_id))
-            for trial in self.trials
-            for r in trial.replicates
-        }
-        found = {folder.name for folder in records.folders(sweep) if (folder / records.RECORD).exists()}
-        return Progress(state, others=len(found - planned), standing=self._standing(sweep, state))
+        """What the storage already holds of this plan.
+
+        Folders are listed rather than asked for one by one: most of a large plan has none yet.
+        """
+        state = {r.replicate_id: "new" for trial in self.trials for r in trial.replicates}
+        planned = {trial.trial_id: trial for trial in self.trials}
+        others = 0
+        for folder in records.folders(sweep):
+            if folder.name in state and folder.parent.name in planned:
+                state[folder.name] = _state(folder)
+            else:
+                others += (folder / records.RECORD).exists()
+        return Progress(state, others=others, standing=self._standing(sweep, state))
 
     def _standing(self, sweep: Path, states: Mapping[str, str]) -> frozenset[str]:
         """Stopped replicates that the stopper still stops."""
@@ -149,6 +163,8 @@ def _state(folder: Path) -> str:
 def make_plan(spec: SweepSpec, fingerprint: Fingerprint) -> Plan:
     """List every trial of a sweep: twins first, since siblings are compared with them and may fork from them.
 
+    With `budget.max_trials` it is the trials of the first points whose trials, twins counted, are not more.
+
     Args:
         spec: A checked sweep.
         fingerprint: Gives the fingerprint of a data set.
@@ -156,40 +172,103 @@ def make_plan(spec: SweepSpec, fingerprint: Fingerprint) -> Plan:
     Raises:
         SpecError: A point leads to a trial that is not valid; names the point and the path.
     """
-    seeds = crossed(spec.replicates)
-    fingerprint = _once_per_data(fingerprint)
-    twins: dict[str, PlannedTrial] = {}
-    pruned: dict[str, PlannedTrial] = {}
-    for point in DESIGNS[spec.design.kind].function(spec.space, **spec.design.options):
-        trial = _trial_at(spec, point)
-        if not trial.is_pruned or spec.baseline:
-            twin = plan_trial(trial.twin, _unpruned(point), fingerprint(trial.data), seeds)
-            twins.setdefault(twin.trial_id, twin)
+    assembly = Assembly(spec.trial_document())
+    points = points_of(spec, assembly)
+    builder = _Builder(spec, assembly, _once_per_data(fingerprint))
+    most = spec.budget.max_trials
+    with _without_collection():
+        for number, point in enumerate(points):
+            if not builder.add(point, most):
+                return builder.plan(points_left_out=len(points) - number)
+    return builder.plan()
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No search for reference cycles: hundreds of thousands of new objects without one would be searched, over and
+    over, together with all that torch has loaded (four fifths of the time of a large plan)."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+class _Builder:
+    """Collects the trials of points; what points share is built and named once."""
+
+    def __init__(self, spec: SweepSpec, assembly: Assembly, fingerprint: Fingerprint) -> None:
+        self.spec, self.assembly, self.fingerprint = spec, assembly, fingerprint
+        self.namer, self.seeds = Namer(), crossed(spec.replicates)
+        self.twins: dict[str, PlannedTrial] = {}
+        self.pruned: dict[str, PlannedTrial] = {}
+        self._twin_of: dict[tuple[int, ...], PlannedTrial] = {}
+
+    def add(self, point: Point, most: int | None) -> bool:
+        """Add the trials of a point; false, and nothing added, if the plan would have more than `most`."""
+        trial = self._trial_at(point)
+        fingerprint = self.fingerprint(trial.data)
+        twin = self._twin(trial, point, fingerprint)
+        twins = {twin.trial_id: twin} if not trial.is_pruned or self.spec.baseline else {}
+        pruned: dict[str, PlannedTrial] = {}
         if trial.is_pruned:
-            planned = plan_trial(trial, point, fingerprint(trial.data), seeds)
-            pruned.setdefault(planned.trial_id, planned)
-    siblings = (t if t.twin in twins else replace(t, twin=None) for t in pruned.values())
-    return Plan(spec, (*twins.values(), *siblings))
+            named = plan_trial(trial, point, fingerprint, self.seeds, twin=twin.trial_id, namer=self.namer)
+            pruned = {named.trial_id: named}
+        added = sum(name not in self.twins for name in twins) + sum(name not in self.pruned for name in pruned)
+        if most is not None and len(self.twins) + len(self.pruned) + added > most:
+            return False
+        for name, planned in twins.items():
+            self.twins.setdefault(name, planned)
+        for name, planned in pruned.items():
+            self.pruned.setdefault(name, planned)
+        return True
+
+    def plan(self, points_left_out: int = 0) -> Plan:
+        """All trials, twins first."""
+        siblings = (t if t.twin in self.twins else replace(t, twin=None) for t in self.pruned.values())
+        return Plan(self.spec, (*self.twins.values(), *siblings), points_left_out)
+
+    def _trial_at(self, point: Point) -> TrialSpec:
+        try:
+            return self.assembly.trial(point)
+        except SpecError as error:
+            where = f"(at the point {point})"
+            raise SpecError([Problem(p.path, f"{p.message} {where}") for p in error.problems]) from None
+
+    def _twin(self, trial: TrialSpec, point: Point, fingerprint: str) -> PlannedTrial:
+        key = tuple(id(getattr(trial, name)) for name in TrialSpec.model_fields if name != "prune")
+        if key not in self._twin_of:
+            self._twin_of[key] = plan_trial(
+                trial.twin, _unpruned(point), fingerprint, self.seeds, namer=self.namer
+            )
+        return self._twin_of[key]
 
 
-def plan_trial(trial: TrialSpec, point: Point, fingerprint: str, seeds: Sequence[Seeds]) -> PlannedTrial:
-    """Name one trial and its replicates."""
+def plan_trial(
+    trial: TrialSpec,
+    point: Point,
+    fingerprint: str,
+    seeds: Sequence[Seeds],
+    *,
+    twin: str | None = None,
+    namer: Namer | None = None,
+) -> PlannedTrial:
+    """Name one trial and its replicates; `twin` is the name of its twin where that is known already."""
+    namer = namer or Namer()
+    if trial.is_pruned and twin is None:
+        twin, _ = namer.names(trial.twin, fingerprint, [])
+    name, replicates = namer.names(trial, fingerprint, seeds)
     return PlannedTrial(
-        trial_id=trial_id(trial, fingerprint),
+        trial_id=name,
         role="pruned" if trial.is_pruned else "twin",
-        twin=trial_id(trial.twin, fingerprint) if trial.is_pruned else None,
+        twin=twin,
         point=point,
         spec=trial,
         fingerprint=fingerprint,
-        replicates=tuple(PlannedReplicate(replicate_id(trial, fingerprint, s), s) for s in seeds),
+        replicates=tuple(map(PlannedReplicate, replicates, seeds)),
     )
-
-
-def _trial_at(spec: SweepSpec, point: Point) -> TrialSpec:
-    try:
-        return spec.trial_at(point)
-    except SpecError as error:
-        raise SpecError([Problem(p.path, f"{p.message} (at the point {point})") for p in error.problems]) from None
 
 
 def _unpruned(point: Point) -> Point:

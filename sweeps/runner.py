@@ -166,6 +166,7 @@ def train(
         ReplicatesTrainable,
         sweep=str(sweep),
         trials=list(trials),
+        modules=spec.plugins,
         datasets=datasets,
         resources=spec.resources,
         checkpoints=spec.checkpoints,

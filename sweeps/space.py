@@ -1,4 +1,4 @@
-"""Dimensions of a space: which values a dotted path of the trial may take.
+"""Dimensions of a space: which values a dotted path of the trial may take, and where a dimension applies.
 
 ```yaml
 space:
@@ -6,12 +6,16 @@ space:
   training.optimiser.lr: {loguniform: [0.003, 0.05]}  # an interval, even on a logarithmic scale
   training.l2: {uniform: [0.0, 0.001], step: 0.0001}
   training.epochs: {integers: [10, 50], step: 10}
+  training.batch_size: {logintegers: [16, 256]}
+  prune.rule: {grid: [mp_threshold, magnitude]}
+  prune.noise.beta: {uniform: [0.05, 0.5], when: {prune.rule: [mp_threshold, mp_edge]}}
 ```
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self
 
 from annotated_types import Gt, MinLen
@@ -19,18 +23,26 @@ from pydantic import Field, model_validator
 
 from sweeps.choice import Closed
 
-_KINDS = ("grid", "uniform", "loguniform", "integers")
+_KINDS = ("grid", "uniform", "loguniform", "integers", "logintegers")
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
+Point = dict[str, Any]
+_MISSING = object()
 
 
 class Dimension(Closed):
-    """One dimension: exactly one of `grid`, `uniform`, `loguniform`, `integers`."""
+    """One dimension: exactly one of `grid`, `uniform`, `loguniform`, `integers`, `logintegers`.
+
+    `when` maps other paths to a value, or to a list of values of which one has to be there: where one of them
+    does not hold, the point has no value of this dimension.
+    """
 
     grid: Annotated[list[Any], MinLen(1)] | None = None
     uniform: Interval | None = None
     loguniform: Interval | None = None
     integers: Interval | None = None
+    logintegers: Interval | None = None
     step: Annotated[float, Gt(0)] | None = None
+    when: Annotated[dict[str, Any], MinLen(1)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -42,12 +54,13 @@ class Dimension(Closed):
         low, high = self.bounds
         if low >= high:
             raise ValueError(f"the interval [{low:g}, {high:g}] is empty; give [low, high] with low < high")
-        if self.loguniform is not None and low <= 0:
+        logarithmic = self.loguniform or self.logintegers
+        if logarithmic is not None and low <= 0:
             raise ValueError(f"a logarithmic interval starts above 0; got {low:g}")
-        if self.step is not None and self.loguniform is not None:
-            raise ValueError("step does not apply to loguniform; use uniform or integers")
-        if self.integers is not None and not all(float(x).is_integer() for x in (low, high, self.step or 1)):
-            raise ValueError(f"integers takes whole numbers; got {self.integers}, step {self.step}")
+        if self.step is not None and logarithmic is not None:
+            raise ValueError(f"step does not apply to {given[0]}; use uniform or integers")
+        if self.is_whole and not all(float(x).is_integer() for x in (low, high, self.step or 1)):
+            raise ValueError(f"{given[0]} takes whole numbers; got {[low, high]}, step {self.step}")
         return self
 
     def _check_grid(self, values: list[Any]) -> Self:
@@ -59,9 +72,21 @@ class Dimension(Closed):
         return self
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it gives whole numbers."""
+        return self.integers is not None or self.logintegers is not None
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether every value is a number."""
+        return self.grid is None or all(
+            isinstance(value, int | float) and not isinstance(value, bool) for value in self.grid
+        )
+
+    @property
     def bounds(self) -> tuple[float, float]:
         """Both ends of an interval."""
-        low, high = self.uniform or self.loguniform or self.integers or (math.nan, math.nan)
+        low, high = self.uniform or self.loguniform or self.integers or self.logintegers or (math.nan, math.nan)
         return low, high
 
     @property
@@ -75,7 +100,9 @@ class Dimension(Closed):
             return self.grid[min(int(position * len(self.grid)), len(self.grid) - 1)]
         low, high = self.bounds
         if self.loguniform is not None:
-            return low * (high / low) ** position
+            return min(low * (high / low) ** position, high)
+        if self.logintegers is not None:
+            return min(int(low * ((high + 1) / low) ** position), int(high))
         step = self.step or (1.0 if self.integers is not None else None)
         value = low + position * (high - low)
         if step is not None:
@@ -89,3 +116,160 @@ class Dimension(Closed):
             return list(self.grid)
         positions = [i / (count - 1) for i in range(count)] if count > 1 else [0.5]
         return list(dict.fromkeys(self.at(position) for position in positions))
+
+    def allows(self, value: Any) -> bool:
+        """Whether a point can have this value here."""
+        if self.grid is not None:
+            return value in self.grid
+        low, high = self.bounds
+        return isinstance(value, int | float) and low <= value <= high
+
+
+class Space(Mapping[str, Dimension]):
+    """The dimensions that are still free, beside values that are fixed; knows which dimensions apply where.
+
+    Args:
+        dimensions: By dotted path; iteration keeps their order.
+        default: The whole default trial as a nested document, for conditions on what is no dimension.
+        fixed: Values of dimensions that are chosen already.
+
+    Raises:
+        ValueError: Conditions form a circle.
+    """
+
+    def __init__(
+        self,
+        dimensions: Mapping[str, Dimension],
+        *,
+        default: Mapping[str, Any] | None = None,
+        fixed: Point | None = None,
+    ) -> None:
+        self._all = dict(dimensions)
+        self._default = default or {}
+        self._fixed = fixed or {}
+        self._is_conditional = any(dimension.when for dimension in self._all.values())
+        self._order = self._by_dependence() if self._is_conditional else list(self._all)
+
+    def __getitem__(self, path: str) -> Dimension:
+        return self._all[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return (path for path in self._all if path not in self._fixed)
+
+    def __len__(self) -> int:
+        return len(self._all) - len(self._fixed)
+
+    def _by_dependence(self) -> list[str]:
+        """Every dimension after those that it depends on, otherwise in the order given."""
+        order: list[str] = []
+        while left := [path for path in self._all if path not in order]:
+            ready = next((path for path in left if self.parents(path) <= set(order)), None)
+            if ready is None:
+                raise ValueError(f"the conditions of {', '.join(left)} form a circle")
+            order.append(ready)
+        return order
+
+    def parents(self, path: str) -> set[str]:
+        """Dimensions whose values decide whether this one applies."""
+        conditions = self._all[path].when or {}
+        return {owner for name in conditions if (owner := self._owner(name)) is not None}
+
+    def _owner(self, path: str) -> str | None:
+        """The dimension that sets this path: itself, or one whose values are mappings around it."""
+        parts = path.split(".")
+        prefixes = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+        return next((prefix for prefix in prefixes if prefix in self._all), None)
+
+    def given(self, fixed: Point) -> Space:
+        """The same space with the values of `fixed` chosen."""
+        return Space(self._all, default=self._default, fixed={**self._fixed, **fixed})
+
+    def is_active(self, path: str, values: Mapping[str, Any]) -> bool:
+        """Whether a dimension applies, given the values of those it depends on."""
+        conditions = self._all[path].when
+        return conditions is None or all(
+            matches(self._value(name, values), wanted) for name, wanted in conditions.items()
+        )
+
+    def _value(self, path: str, values: Mapping[str, Any]) -> Any:
+        owner = self._owner(path)
+        if owner is None:
+            return _below(self._default, path)
+        if owner not in values:
+            return _MISSING  # a dimension that does not apply has no value
+        return values[owner] if owner == path else _below(values[owner], path.removeprefix(f"{owner}."))
+
+    def point(self, drawn: Mapping[str, Any]) -> Point:
+        """The point of these values: what is fixed, and those of the drawn that apply, in the space's order."""
+        if not self._is_conditional and not self._fixed:
+            return dict(drawn)
+        values = dict(self._fixed)
+        for path in self._order:
+            if path in drawn and self.is_active(path, values):
+                values[path] = drawn[path]
+        return {path: values[path] for path in self._all if path in values}
+
+    def product(self, values: Mapping[str, list[Any]]) -> list[Point]:
+        """Every combination of the values of some free dimensions; one that does not apply multiplies nothing."""
+        points: list[Point] = [dict(self._fixed)]
+        for path in self._order:
+            if path in values:
+                points = [
+                    longer
+                    for point in points
+                    for longer in (
+                        ({**point, path: value} for value in values[path])
+                        if self.is_active(path, point)
+                        else (point,)
+                    )
+                ]
+        if not self._is_conditional and not self._fixed:
+            return points
+        return [{path: point[path] for path in self._all if path in point} for point in points]
+
+    def witness(self, path: str) -> Point | None:
+        """Values of other dimensions under which this one applies; None when there are none."""
+        found: Point = {}
+        for name, wanted in (self._all[path].when or {}).items():
+            owner = self._owner(name)
+            if owner is None:
+                if not matches(_below(self._default, name), wanted):
+                    return None
+                continue
+            candidates = self._candidates(owner, name, wanted)
+            chosen = next((v for v in candidates if matches(self._value(name, {owner: v}), wanted)), _MISSING)
+            above = self.witness(owner)
+            if chosen is _MISSING or above is None:
+                return None
+            found |= {**above, owner: chosen}
+        return found
+
+    def _candidates(self, owner: str, name: str, wanted: Any) -> list[Any]:
+        """Values of a dimension that a condition may ask for."""
+        dimension = self._all[owner]
+        if dimension.grid is not None:
+            return dimension.grid
+        options = wanted if isinstance(wanted, list) else [wanted]
+        return [value for value in options if name == owner and dimension.allows(value)]
+
+
+def matches(value: Any, wanted: Any) -> bool:
+    """Whether a value is the wanted one, or one of the wanted ones."""
+    if _same(value, wanted):
+        return True
+    return isinstance(wanted, list) and any(_same(value, option) for option in wanted)
+
+
+def _same(left: Any, right: Any) -> bool:
+    return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
+
+
+def _below(document: Any, path: str) -> Any:
+    """The value at a dotted path; a registered function given by its name alone is `{kind: name}`."""
+    for part in path.split("."):
+        if isinstance(document, str) and part == "kind":
+            return document
+        if not isinstance(document, Mapping) or part not in document:
+            return _MISSING
+        document = document[part]
+    return document

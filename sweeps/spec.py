@@ -11,10 +11,11 @@ from annotated_types import Ge, Gt
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, field_validator
 
 from sweeps import document as documents
+from sweeps.assembly import Assembly, build_trial
 from sweeps.choice import Choice, Closed
 from sweeps.errors import Problem, SelectionOnTest, SpecError
 from sweeps.explain import explain
-from sweeps.space import Dimension
+from sweeps.space import Dimension, Space
 from sweeps.trial_spec import TrialSpec
 
 NAME_PATTERN = r"^[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*$"
@@ -41,6 +42,8 @@ class Design(Choice):
 
     source: ClassVar[str] = "sweeps.design:DESIGNS"
     kind: str = "grid"
+    # Dimensions with listed values that are crossed with the draws of the others; `grids`: all of them.
+    cross: list[str] | Literal["grids"] = []
 
 
 class Replicates(Closed):
@@ -111,6 +114,14 @@ class Checkpoints(Closed):
     epochs: Annotated[int, Ge(1)] | None = None
 
 
+class Budget(Closed):
+    """Where a sweep ends at the latest; null is no limit."""
+
+    max_trials: Annotated[int, Ge(1)] | None = None
+    max_hours: Annotated[float, Gt(0)] | None = None
+    max_gpu_hours: Annotated[float, Gt(0)] | None = None
+
+
 class Tracking(Closed):
     """Where the projection goes: an MLflow address, or null for the SQLite store inside the storage."""
 
@@ -121,8 +132,10 @@ class SweepSpec(Closed):
     """A whole sweep, checked."""
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
+    plugins: list[str] = []
     trial: TrialSpec = Field(default_factory=TrialSpec)
     space: dict[str, Dimension] = {}
+    exclude: list[str] = []
     design: Design = Field(default_factory=lambda: Design.model_validate({}))
     replicates: Replicates = Replicates()
     baseline: bool = True
@@ -130,6 +143,7 @@ class SweepSpec(Closed):
     stopper: Stopper | None = None
     resources: Resources = Resources()
     checkpoints: Checkpoints = Checkpoints()
+    budget: Budget = Budget()
     storage: str = "./sweeps-data"
     tracking: Tracking = Tracking()
 
@@ -181,32 +195,27 @@ class SweepSpec(Closed):
                 continue  # it is valid together with another dimension's value
         return False
 
+    @property
+    def crossed(self) -> list[str]:
+        """Dimensions that are crossed with the draws of the design, in the order of the space."""
+        listed = [path for path, dimension in self.space.items() if dimension.grid is not None]
+        return listed if self.design.cross == "grids" else [path for path in listed if path in self.design.cross]
+
     def trial_at(self, point: Mapping[str, Any]) -> TrialSpec:
         """The trial at a point of the space.
 
         Raises:
             SpecError: The point leads to a trial that is not valid; names each dotted path.
         """
-        plain = self._trial_document()
+        plain = self.trial_document()
         for path, value in point.items():
             plain = documents.assign(plain, path, value)
         return build_trial(plain)
 
-    def _trial_document(self) -> documents.Document:
+    def trial_document(self) -> documents.Document:
+        """The default trial as given: what it leaves out depends on the kinds that a point chooses."""
         given: documents.Document = self.document().get("trial", {}) if self._given else self.trial.document()
         return given
-
-
-def build_trial(plain: Mapping[str, Any]) -> TrialSpec:
-    """Check a trial's document.
-
-    Raises:
-        SpecError: Names each wrong path with its value and what is allowed.
-    """
-    try:
-        return TrialSpec.model_validate(plain)
-    except ValidationError as error:
-        raise SpecError(explain(error, TrialSpec, plain)) from None
 
 
 def build_spec(plain: Any, *, source: str = "the spec") -> SweepSpec:
@@ -217,12 +226,13 @@ def build_spec(plain: Any, *, source: str = "the spec") -> SweepSpec:
     """
     if not isinstance(plain, Mapping):
         raise SpecError(f"{source} holds {type(plain).__name__}, not a mapping with name, trial, space, ...")
+    _load_plugins(plain.get("plugins"))
     try:
         spec = SweepSpec.model_validate(plain)
     except ValidationError as error:
         raise SpecError(explain(error, SweepSpec, plain)) from None
     spec._given = dict(plain)
-    if problems := list(dict.fromkeys((*_check_space(spec), *_check_stopper(spec)))):
+    if problems := list(dict.fromkeys(_check(spec))):
         raise SpecError(problems)
     return spec
 
@@ -234,11 +244,52 @@ def _check_stopper(spec: SweepSpec) -> Iterable[Problem]:
         yield from problems(spec)
 
 
-def _check_space(spec: SweepSpec) -> Iterable[Problem]:
+def _load_plugins(modules: Any) -> None:
+    """Names that plugins register have to be known before names are checked."""
+    from sweeps import plugins
+
+    if isinstance(modules, list) and all(isinstance(module, str) for module in modules):
+        plugins.load(modules)
+
+
+def _check(spec: SweepSpec) -> Iterable[Problem]:
+    from sweeps import points
+
+    yield from _check_budget(spec)
+    assembly = Assembly(spec.trial_document())
+    conditions = list(points.check_conditions(spec, assembly))
+    yield from conditions
+    if conditions:
+        return
+    yield from points.check_design(spec)
+    try:
+        points.read_exclusions(spec, assembly)
+    except SpecError as error:
+        yield from error.problems
+    yield from _check_space(spec, points.space_of(spec))
+    yield from _check_stopper(spec)
+
+
+def _check_budget(spec: SweepSpec) -> Iterable[Problem]:
+    budget = spec.budget
+    if budget.max_gpu_hours is not None and not spec.resources.gpus:
+        message = (
+            f"{budget.max_gpu_hours:g} is never reached: resources.gpus is 0; allowed: null, or a trial with a GPU"
+        )
+        yield Problem("budget.max_gpu_hours", message)
+    if budget.max_trials == 1 and spec.baseline and spec.trial.is_pruned:
+        message = "1 has no room for a pruned trial and its twin; allowed: 2 or more, or baseline: false"
+        yield Problem("budget.max_trials", message)
+
+
+def _check_space(spec: SweepSpec, space: Space) -> Iterable[Problem]:
+    # What only the whole trial can tell is left to the plan where a point may be excluded for it.
+    build = Assembly(spec.trial_document()).check if spec.exclude else spec.trial_at
     for path, dimension in spec.space.items():
+        above = space.witness(path) or {}
         for value in dimension.ends:
             try:
-                spec.trial_at({path: value})
+                build({**above, path: value})
             except SpecError as error:
                 # Another dimension may be what makes this value valid (epochs and a pruning interval): the
                 # plan checks whole points, here only what is wrong about this path is reported.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
+from sweeps import plugins
 from sweeps.planning import PlannedTrial
 from sweeps.spec import Checkpoints, Resources
 from sweeps.stopping import is_settled, stop_of
@@ -41,8 +42,10 @@ class ReplicatesTrainable(tune.Trainable):
         checkpoints: Checkpoints,
         saves: Mapping[str, Sequence[int]],
         judged: bool,
+        modules: Sequence[str],
     ) -> None:
         """Keep what all trials share, and begin the first. Trials that are judged report each epoch."""
+        plugins.load(modules)
         self._judged = judged
         self._sweep, self._trials, self._datasets = Path(sweep), trials, datasets
         self._resources, self._checkpoints, self._saves = resources, checkpoints, saves

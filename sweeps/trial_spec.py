@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -183,6 +184,11 @@ def _up_to(most: int) -> str:
     return f"1 to {most}, or " if most else "more epochs, or "
 
 
+@functools.cache
+def _no_pruning() -> Prune:
+    return Prune(rule="none")
+
+
 class TrialSpec(Closed):
     """A complete configuration; every field has a value."""
 
@@ -236,7 +242,7 @@ class TrialSpec(Closed):
     @property
     def twin(self) -> TrialSpec:
         """The same trial, unpruned."""
-        return self.model_copy(update={"prune": Prune(rule="none")})
+        return self.model_copy(update={"prune": _no_pruning()})
 
     def document(self) -> dict[str, Any]:
         """Nested plain values, complete."""

@@ -3,19 +3,19 @@
 import pytest
 
 from sweeps.design import DESIGNS
-from sweeps.space import Dimension
+from sweeps.space import Dimension, Space
 
 SPACE = {
     "model.widths": Dimension(grid=[[64], [128]]),
     "training.optimiser.lr": Dimension(loguniform=[0.001, 0.1]),
     "training.epochs": Dimension(integers=[5, 20], step=5),
 }
-OPTIONS = {"random": {"points": 7}}
+OPTIONS = {"random": {"points": 7}, "sobol": {"points": 7}, "latin_hypercube": {"points": 7}}
 
 
 def points(name, space=SPACE):
     entry = DESIGNS[name]
-    return entry.function(space, **entry.validate(OPTIONS.get(name, {})))
+    return entry.function(Space(space), **entry.validate(OPTIONS.get(name, {})))
 
 
 @pytest.mark.parametrize("name", list(DESIGNS))
@@ -46,6 +46,6 @@ def test_grid_takes_every_combination():
 
 
 def test_more_random_points_keep_those_drawn_before():
-    few = DESIGNS["random"].function(SPACE, points=5, seed=3)
-    assert DESIGNS["random"].function(SPACE, points=9, seed=3)[:5] == few
-    assert DESIGNS["random"].function(SPACE, points=5, seed=4) != few
+    few = DESIGNS["random"].function(Space(SPACE), points=5, seed=3)
+    assert DESIGNS["random"].function(Space(SPACE), points=9, seed=3)[:5] == few
+    assert DESIGNS["random"].function(Space(SPACE), points=5, seed=4) != few

@@ -114,3 +114,9 @@ def test_the_identity_holds_only_what_differs_from_the_frozen_defaults():
     assert found["model.widths"] == [32]
     assert "training.batch_size" not in found
     assert found["model.kind"] == "mlp"
+
+
+def test_a_level_that_every_estimator_shares_is_what_the_estimator_gets_and_part_of_the_identity():
+    other = trial(prune={**PRUNED["prune"], "noise": {"kind": "bema", "beta": 0.2}})
+    assert other.prune.noise.options["beta"] == other.document()["prune"]["noise"]["beta"] == 0.2
+    assert trial_identity(other, "f")["configuration"]["prune.noise.beta"] == 0.2
