@@ -120,7 +120,7 @@ class StackTraining:
         self._places = places_of(self._module)
         replicas = {number: self._draw(one) for number, one in enumerate(seeds)}
         self._parameters = sum(value.numel() for value in replicas[0].values.values())
-        self._pruner = pruner_of(spec, self._places, self._parameters)
+        self._pruner = pruner_of(spec, [place.layer for place in self._places], self._parameters)
         self._memories = [rmt.Memory() for _ in seeds]
         self._spectra = [Spectra() for _ in seeds]
         self._ended: dict[int, tuple[Status, str]] = {}

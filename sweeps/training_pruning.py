@@ -20,13 +20,13 @@ from sweeps.stack_slots import carry
 from sweeps.trial_spec import TrialSpec
 
 
-def pruner_of(spec: TrialSpec, places: Sequence[Place], total_parameters: int) -> rmt.Pruner | None:
+def pruner_of(spec: TrialSpec, layers: Sequence[rmt.Layer], total_parameters: int) -> rmt.Pruner | None:
     """The pruner that a spec describes; None when it prunes nothing."""
     if not spec.is_pruned:
         return None
     prune = spec.prune
     return rmt.Pruner(
-        [place.layer for place in places],
+        layers,
         rule=prune.rule,
         aggressiveness=prune.aggressiveness,
         options=prune.options,

@@ -6,9 +6,12 @@ import json
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from sweeps.planning import Plan
 
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file of the sweep.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a field.")]
@@ -81,6 +84,7 @@ def plan(
     if forks.starts:
         typer.echo(forks.line())
     typer.echo(cost.line())
+    _warn(made)
     if trials:
         show.plan_trials(made, progress)
 
@@ -92,6 +96,14 @@ def check(spec: SpecFile, set_: Overrides = None) -> None:
     loaded = sweeps.load_spec(spec, overrides=set_ or ())
     made, _ = sweeps.plan(loaded)
     typer.echo(f"{spec} is a valid sweep: {loaded.name}, {len(made)} trials, {made.replicates} replicates")
+    _warn(made)
+
+
+def _warn(made: Plan) -> None:
+    from sweeps.cautions import cautions
+
+    for sentence in cautions(made):
+        typer.secho(f"warning: {sentence}", fg="yellow", err=True)
 
 
 def init(

@@ -1,0 +1,36 @@
+"""A network that no rule can prune is told of before it is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sweeps.cautions import cautions
+from sweeps.planning import Plan, make_plan
+from sweeps.spec import build_spec
+
+TINY = {"kind": "synthetic", "shape": [1, 2, 2], "classes": 2, "rank": 1, "train_examples": 50, "validation": 10}
+
+
+def plan(data: dict[str, Any], widths: list[int], **prune: Any) -> Plan:
+    trial = {
+        "data": data,
+        "model": {"kind": "mlp", "widths": widths},
+        "training": {"epochs": 4, "batch_size": 10},
+        "prune": {"every": 2, **prune},
+    }
+    space = {"training.optimiser.lr": {"grid": [0.01, 0.1]}}
+    return make_plan(build_spec({"name": "tiny", "trial": trial, "space": space}), lambda data: "fingerprint")
+
+
+def test_a_network_whose_layers_are_all_too_small_is_named_once_with_the_reasons() -> None:
+    [said] = cautions(plan(TINY, [3]))
+    assert said.startswith("model mlp is too small for rule mp_threshold: every layer is skipped: linear1 (")
+    assert "head (" in said
+    assert "its smaller side is 3, below" in said
+
+
+@pytest.mark.parametrize("widths", [[64, 16], [200]])
+def test_a_network_that_can_be_pruned_is_not(widths: list[int]) -> None:
+    assert cautions(plan({**TINY, "shape": [1, 8, 8]}, widths)) == []
