@@ -2,6 +2,7 @@
 
     python benchmarks/training.py                  # the perceptrons; about three minutes on two cores
     python benchmarks/training.py --widths --convolutions lenet5 cnn --forks
+    python benchmarks/training.py --widths --shares --memory
 
 Arms take turns, a few hundred milliseconds each, and each arm's figure is its fastest turn: what the machine does
 beside them hits all arms alike. On a busy machine, `--clock processor --threads 1` counts processor time instead.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,17 +27,19 @@ from torchvision import transforms
 from sweeps import models
 from sweeps.data import Dataset
 from sweeps.seeds import Seeds
+from sweeps.stacking import time_both
 from sweeps.training import StackTraining
 from sweeps.trial_spec import Model, TrialSpec
 
 BATCH, STEPS, CLASSES = 128, 40, 10
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 Clock = Callable[[], float]
+Row = Mapping[str, float]
 L1 = L2 = 5e-6
 EXAMPLES = BATCH * STEPS
 
 
-def images(shape: tuple[int, int, int] = (1, 28, 28)) -> Dataset:
+def images(shape: tuple[int, int, int] = (1, 28, 28), *, held_out: int = 100) -> Dataset:
     """Random images: what is measured does not depend on what they show."""
     random = np.random.default_rng(0)
 
@@ -44,20 +47,20 @@ def images(shape: tuple[int, int, int] = (1, 28, 28)) -> Dataset:
         inputs = random.integers(0, 256, (count, *shape), dtype=np.uint8)
         return inputs, np.arange(count, dtype=np.int64) % CLASSES
 
-    return Dataset("random", *part(EXAMPLES + 100), *part(100), classes=CLASSES)
+    return Dataset("random", *part(EXAMPLES + held_out), *part(100), classes=CLASSES)
 
 
-def spec_of(model: dict[str, Any]) -> TrialSpec:
+def spec_of(model: dict[str, Any], *, held_out: int = 100, penalty: float = L1) -> TrialSpec:
     return TrialSpec.model_validate(
         {
-            "data": {"kind": "synthetic", "validation": 100},
+            "data": {"kind": "synthetic", "validation": held_out},
             "model": model,
             "training": {
                 "epochs": 1000,
                 "batch_size": BATCH,
                 "optimiser": {"kind": "sgd", "lr": 0.001, "momentum": 0.9},
-                "l1": L1,
-                "l2": L2,
+                "l1": penalty,
+                "l2": penalty,
             },
             "prune": {"rule": "none"},
         }
@@ -209,13 +212,64 @@ def convolutional(kind: str, rounds: int, threads: int, clock: Clock) -> None:
         "one by one": stacked(model, data, replicates, threads, clock, together=False),
     }
     seconds = fastest(arms, rounds)
-    module = models.build(Model.model_validate(model), data.shape, data.classes)
-    chosen = "stack" if models.stacks_well(module, "cpu") else "one by one"
+    timing = time_both(spec_of(model), data.shape, data.classes, replicates=replicates, threads=threads)
+    chosen = "stack" if timing.together else "one by one"
     print(f"| | {', '.join(f'{name} {1e3 * s:.2f} ms' for name, s in seconds.items())} | |")
     for arm in ("stack", "one by one"):
         ratio = replicates * seconds["in memory"] / seconds[arm]
         what = f"{replicates} replicates of {kind}, {arm}: against in-memory script"
         report(what, ratio, "≥ 1 (chosen)" if arm == chosen else "-")
+
+
+def shares(width: int, rounds: int, threads: int) -> None:
+    """What evaluation takes of an epoch (a fifth of the examples held out), and l1 + l2 of a step."""
+    model, held_out = {"kind": "mlp", "widths": [width, width]}, EXAMPLES // 4
+    data, seeds = images(held_out=held_out), [Seeds(number) for number in range(10)]
+    with_penalty, without = (
+        StackTraining(spec_of(model, held_out=held_out, penalty=penalty), seeds, data, threads=threads)
+        for penalty in (L1, 0.0)
+    )
+
+    def train(training: StackTraining) -> Row:
+        row = training.run_epoch()[0]
+        assert row is not None
+        return row
+
+    pairs = [(train(with_penalty), train(without)) for _ in range(rounds + 1)][1:]
+    evaluating = min(
+        row["evaluation_seconds"] / (row["evaluation_seconds"] + row["train_seconds"]) for row, _ in pairs
+    )
+    steps = [min(row["train_seconds"] for row in some) for some in zip(*pairs, strict=True)]
+    what = f"10 replicates, 784-{width}-{width}-10"
+    report(f"{what}: evaluation's share of an epoch", evaluating, "≤ 0.15")
+    report(f"{what}: share of a step that l1 + l2 take", 1 - steps[1] / steps[0], "< 0.15")
+
+
+def memory(width: int, threads: int) -> None:
+    """Bytes that a stack of 10 allocates, at most at once, against ten models with gradient and momentum."""
+    replicates, data = 10, images()
+    seeds = [Seeds(number) for number in range(replicates)]
+    training = StackTraining(spec_of({"kind": "mlp", "widths": [width, width]}), seeds, data, threads=threads)
+    [stack] = training._stacks
+    parts = (stack.values, *stack.slots.values(), stack.masks, stack.buffers)
+    kept = sum(tensor.nbytes for part in parts for tensor in part.values())
+    training.run_epoch()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        training.run_epoch()
+    live = highest = 0
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            live += event.nbytes()
+            highest = max(highest, live)
+    weights = sum(value[0].numel() for value in stack.values.values())
+    activations = replicates * BATCH * (2 * width + CLASSES) * 4
+    alone = replicates * 3 * weights * 4
+    print(
+        f"| | kept {kept / 2**20:.1f} MiB, passing at most {highest / 2**20:.1f} MiB, "
+        f"a batch of activations {activations / 2**20:.1f} MiB | |"
+    )
+    what = f"memory of a stack of 10, 784-{width}-{width}-10, less a batch of activations: against 10 models"
+    report(what, (kept + highest - activations) / alone, "≤ 1.3")
 
 
 def forks(threads: int, clock: Clock, *, epochs: int = 30, prunings: int = 12) -> None:
@@ -248,6 +302,8 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs="*", default=[64, 256, 1000])
     parser.add_argument("--convolutions", nargs="*", default=[], help="such as lenet5 cnn")
     parser.add_argument("--forks", action="store_true")
+    parser.add_argument("--shares", action="store_true")
+    parser.add_argument("--memory", action="store_true")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -258,6 +314,11 @@ def main() -> None:
         perceptron(width, arguments.rounds, arguments.threads, clock, loader=width == 256, wanted=wanted)
     for kind in arguments.convolutions:
         convolutional(kind, arguments.rounds, arguments.threads, clock)
+    if arguments.shares:
+        shares(256, arguments.rounds, arguments.threads)
+    if arguments.memory:
+        for width in (256, 1000):
+            memory(width, arguments.threads)
     if arguments.forks:
         forks(arguments.threads, clock)
 
