@@ -16,6 +16,7 @@ from sweeps.forks import plan_forks, tidy
 from sweeps.lease import lease
 from sweeps.planning import Plan, Progress, make_plan
 from sweeps.progress import SweepProgress
+from sweeps.replication import extended
 from sweeps.spec import SweepSpec, load_spec
 from sweeps.trial_spec import TrialSpec
 
@@ -77,7 +78,9 @@ def plan(
     made = make_plan(sweep, lambda data: load(data, download=download).fingerprint)
     if problems := list(dict.fromkeys(_misfits(made))):
         raise SpecError(problems)
-    return made, made.progress(storages.resolve(storage, sweep.storage) / sweep.name)
+    folder = storages.resolve(storage, sweep.storage) / sweep.name
+    made = extended(made, folder)
+    return made, made.progress(folder)
 
 
 def run(
@@ -121,7 +124,7 @@ def run(
             on_plan(made, progress)
         projector = start_projector(root, sweep.name, uri)
         try:
-            complete, trained = _train(made, progress, folder, address, show)
+            made, complete, trained = _train(made, progress, folder, address, show)
             report = _report(root, sweep.name)
         finally:
             lag = projector.finish(PROJECTION_SECONDS)
@@ -208,24 +211,38 @@ def _write_plan(folder: Path, made: Plan) -> None:
 
 def _train(
     made: Plan, progress: Progress, folder: Path, address: str | None, show: Show | None
-) -> tuple[bool, int]:
-    """Train what is not recorded; returns whether it came to its end, and how many replicates were trained."""
+) -> tuple[Plan, bool, int]:
+    """Train what is not recorded, then the seeds that the records ask for, until they ask for none.
+
+    Returns:
+        The plan as it is then, whether it came to its end, and how many replicates were trained.
+    """
     trials = [trial for trial in made if progress.to_train(trial)]
-    wanted = sum(len(progress.to_train(trial)) for trial in trials)
     if not trials:
-        return True, 0
+        return made, True, 0
     from sweeps.ray_session import require, session
     from sweeps.runner import train
 
-    live = SweepProgress(made.spec.objective, len(trials), wanted)
-    forks = plan_forks(trials, progress, folder, made.spec.resources)
-    judge = _judge(made, progress, folder)
-    with session(address) as scratch:
-        require(made.spec.resources)
-        complete = train(
-            trials, folder, _datasets(made), made.spec, forks, live, show or (lambda _: None), scratch, judge
+    trained, complete, datasets = 0, True, _datasets(made)
+    while trials and complete:
+        live = SweepProgress(
+            made.spec.objective, len(trials), sum(len(progress.to_train(trial)) for trial in trials)
         )
-    return complete, live.done
+        forks = plan_forks(trials, progress, folder, made.spec.resources)
+        judge = _judge(made, progress, folder)
+        with session(address) as scratch:  # one a round: a round is a launch like any other, and begins afresh
+            require(made.spec.resources)
+            complete = train(
+                trials, folder, datasets, made.spec, forks, live, show or (lambda _: None), scratch, judge
+            )
+        trained += live.done
+        more = extended(made, folder)
+        # Only trials that got seeds: what failed in this launch waits for the next.
+        trials = [new for new, old in zip(more, made, strict=True) if new != old]
+        if trials:
+            made, progress = more, more.progress(folder)
+            _write_plan(folder, made)
+    return made, complete, trained
 
 
 def _judge(made: Plan, progress: Progress, folder: Path) -> Judge | None:

@@ -93,6 +93,7 @@ class Plan:
             "dimensions": list(self.spec.space),
             "points_left_out": self.points_left_out,
             "objective": self.spec.objective.model_dump(mode="json"),
+            **({"until": until.model_dump(mode="json")} if (until := self.spec.replicates.until) else {}),
             "trials": [trial.document() for trial in self.trials],
         }
 

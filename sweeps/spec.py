@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from sweeps import document as documents
 from sweeps.assembly import Assembly, build_trial
@@ -46,12 +46,35 @@ class Design(Choice):
     cross: list[str] | Literal["grids"] = []
 
 
+class Until(Closed):
+    """When a trial has seeds enough: its objective's interval is at most so wide, end to end, or it has `max`."""
+
+    interval: Annotated[float, Gt(0)]
+    max: Annotated[int, Ge(3)]
+
+
 class Replicates(Closed):
-    """How often a trial is repeated: a number of seeds, or the seeds themselves, per source of chance."""
+    """How often a trial is repeated: a number of seeds, or the seeds themselves, per source of chance.
+
+    With `until`, `initialisation` is how many a trial begins with; more are added where they are needed.
+    """
 
     initialisation: Seeds = 5
     data_order: Seeds = 1
     split: Seeds = 1
+    until: Until | None = None
+
+    @field_validator("until")
+    @classmethod
+    def _can_grow(cls, until: Until | None, others: ValidationInfo) -> Until | None:
+        first = others.data.get("initialisation")
+        if until is None or first is None:
+            return until
+        if isinstance(first, list) or first < 2:
+            raise ValueError(f"needs initialisation to be a number of seeds, 2 or more; got {first}")
+        if until.max < first:
+            raise ValueError(f"max is {until.max}, less than the {first} initialisation seeds to begin with")
+        return until
 
     def seeds(self, source: str) -> list[int]:
         """Seeds of one source of chance."""

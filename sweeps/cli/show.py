@@ -75,6 +75,8 @@ def live() -> Iterator[Display]:
 
 def plan(made: Plan, progress: Progress) -> None:
     """Size of a plan, and what is recorded of it."""
+    from sweeps.replication import line
+
     twins = sum(trial.role == "twin" for trial in made)
     console.print(
         f"[bold]{made.spec.name}[/]: {len(made)} trials ({twins} unpruned twins), {made.replicates} replicates"
@@ -82,6 +84,8 @@ def plan(made: Plan, progress: Progress) -> None:
     to_train = sum(len(progress.to_train(trial)) for trial in made)
     states = ", ".join(f"{count} {state}" for state, count in sorted(progress.counts.items()))
     console.print(f"states: {states}; a launch trains {to_train}")
+    if adaptive := line(made):
+        console.print(adaptive, soft_wrap=True)
     if progress.others:
         console.print(
             f"{progress.others} records of other configurations stay as they are and are not part of this"

@@ -15,6 +15,17 @@ from sweeps.statistics.location import mean_interval
 from sweeps.statistics.registry import STATISTICS, Level
 from sweeps.statistics.samples import as_sample, is_constant, t_quantile
 
+# Seeds after a look over those before it: what is trained is at most so much more than was needed.
+GROWTH = 1.5
+
+
+def looks(first: int, most: int) -> list[int]:
+    """Seeds at each look there may be, the first and the last included."""
+    sizes = [first]
+    while sizes[-1] < most:
+        sizes.append(min(most, ceil(GROWTH * sizes[-1])))
+    return sizes
+
 
 def look_level(level: float, looks: int) -> float:
     """Level of each of several intervals, so that all of them cover with at least `level` (Bonferroni)."""
