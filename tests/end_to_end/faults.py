@@ -1,0 +1,156 @@
+"""A sweep as processes of its own, what to do to them, and what must be left in the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from sweeps import document, records
+from sweeps.data import load
+from sweeps.launch import plan
+from sweeps.trial import TrialRun
+from tests.end_to_end.conftest import REPOSITORY
+
+PATIENCE_SECONDS = 250.0
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A running `sweeps run`.
+
+    Attributes:
+        process: Of the driver; its Ray and its projector are its descendants.
+        spec: Path of the spec.
+        storage: Root of the storage.
+        name: Of the sweep.
+    """
+
+    process: subprocess.Popen[str]
+    spec: Path
+    storage: Path
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        """The sweep's folder."""
+        return self.storage / self.name
+
+    def family(self) -> list[psutil.Process]:
+        """The driver's descendants."""
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def workers(self) -> list[psutil.Process]:
+        """The Ray workers that train."""
+        return [process for process in self.family() if "Trainable" in _title(process)]
+
+    def checkpoints(self) -> list[Path]:
+        """Checkpoints of trials that are under way."""
+        return sorted(self.folder.glob("trials/*/checkpoint/*/epoch-*.json"))
+
+    def wait_for(self, condition: Callable[[], object], what: str) -> None:
+        """Wait until something has happened.
+
+        Raises:
+            AssertionError: The driver has ended before, or it takes too long.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not condition():
+            assert self.process.poll() is None, f"the driver ended before {what}"
+            assert time.monotonic() < deadline, f"no {what} in {PATIENCE_SECONDS} s"
+            time.sleep(0.05)
+
+    def finish(self) -> str:
+        """Wait for the end, which must be a good one; returns what the terminal showed."""
+        output, _ = self.process.communicate(timeout=PATIENCE_SECONDS)
+        assert self.process.returncode == 0, output
+        return output
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+@contextmanager
+def driver(folder: Path, text: str) -> Iterator[Driver]:
+    """Launch a spec in a process of its own; whatever of it still runs in the end is killed."""
+    spec, storage = folder / "spec.yaml", folder / "storage"
+    spec.write_text(text)
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_", "RMT_", "TUNE_"))}
+    arguments = [sys.executable, "-c", "from sweeps.cli import main; main()", "run", str(spec)]
+    process = subprocess.Popen(
+        [*arguments, "--storage", str(storage)],
+        cwd=REPOSITORY,
+        env=inherited,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    running = Driver(process, spec, storage, document.parse(text)["name"])
+    try:
+        yield running
+    finally:
+        kill([*running.family(), psutil.Process(process.pid)] if process.poll() is None else [])
+        process.communicate()
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    """SIGKILL, and wait until they are gone; some may be gone already."""
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(processes, timeout=20)
+
+
+History = list[dict[str, Any]]
+
+
+def undisturbed(spec: Path, folder: Path) -> dict[str, History]:
+    """The history of every planned replicate as this process trains it, in one go, without forks."""
+    made, _ = plan(spec, storage=folder)
+    for trial in made:
+        run = TrialRun(trial, trial.replicates, load(trial.spec.data), sweep=folder / trial.trial_id)
+        while run.step() is not None:
+            pass
+    return {place.name: _history(place) for place in sorted(folder.glob("*/trials/*/*")) if place.is_dir()}
+
+
+def _history(folder: Path) -> History:
+    """Every line that is in the file, so that an epoch written twice shows."""
+    lines = (folder / records.HISTORY).read_text().splitlines()
+    return [_without_times(json.loads(line)) for line in lines]
+
+
+def _without_times(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "time" and not name.endswith("_seconds")}
+
+
+def assert_nothing_was_lost(sweep: Path, expected: Mapping[str, History]) -> list[records.Record]:
+    """Every planned replicate has one sound, finished record, its history undisturbed; returns them."""
+    found = {folder.name: folder for folder in records.folders(sweep)}
+    assert set(found) == set(expected)
+    read = {name: records.read_record(folder) for name, folder in found.items()}
+    for name, record in read.items():
+        assert record is not None
+        assert record["status"] == "finished"
+        assert records.damaged(found[name], record) == []
+        assert "retrained_epochs_differing" not in record
+        assert _history(found[name]) == expected[name]
+    return [record for record in read.values() if record is not None]
