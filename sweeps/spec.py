@@ -138,11 +138,9 @@ class Checkpoints(Closed):
 
 
 class Budget(Closed):
-    """Where a sweep ends at the latest; null is no limit."""
+    """How much a sweep may be; null is no limit. Twins count as trials."""
 
     max_trials: Annotated[int, Ge(1)] | None = None
-    max_hours: Annotated[float, Gt(0)] | None = None
-    max_gpu_hours: Annotated[float, Gt(0)] | None = None
 
 
 class Tracking(Closed):
@@ -294,13 +292,7 @@ def _check(spec: SweepSpec) -> Iterable[Problem]:
 
 
 def _check_budget(spec: SweepSpec) -> Iterable[Problem]:
-    budget = spec.budget
-    if budget.max_gpu_hours is not None and not spec.resources.gpus:
-        message = (
-            f"{budget.max_gpu_hours:g} is never reached: resources.gpus is 0; allowed: null, or a trial with a GPU"
-        )
-        yield Problem("budget.max_gpu_hours", message)
-    if budget.max_trials == 1 and spec.baseline and spec.trial.is_pruned:
+    if spec.budget.max_trials == 1 and spec.baseline and spec.trial.is_pruned:
         message = "1 has no room for a pruned trial and its twin; allowed: 2 or more, or baseline: false"
         yield Problem("budget.max_trials", message)
 

@@ -81,6 +81,8 @@ def plan(made: Plan, progress: Progress) -> None:
     console.print(
         f"[bold]{made.spec.name}[/]: {len(made)} trials ({twins} unpruned twins), {made.replicates} replicates"
     )
+    if made.points_left_out:
+        console.print(f"budget.max_trials leaves {made.points_left_out} points of the design out")
     to_train = sum(len(progress.to_train(trial)) for trial in made)
     states = ", ".join(f"{count} {state}" for state, count in sorted(progress.counts.items()))
     console.print(f"states: {states}; a launch trains {to_train}")
