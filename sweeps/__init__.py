@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sweeps.answers import Answer, Answers
     from sweeps.launch import Launch, plan, run
     from sweeps.networks import load_model
+    from sweeps.promotion import Promoted, promote
     from sweeps.query import best, compare, history, replicates, spectra, trials, write_paper, write_report
     from sweeps.seeds import Seeds
     from sweeps.spec import SweepSpec, load_spec
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "launch": ("Launch", "plan", "run"),
     "networks": ("load_model",),
+    "promotion": ("Promoted", "promote"),
     "answers": ("Answer", "Answers"),
     "query": ("best", "compare", "history", "replicates", "spectra", "trials", "write_paper", "write_report"),
     "seeds": ("Seeds",),
@@ -39,6 +41,7 @@ __all__ = [
     "Answer",
     "Answers",
     "Launch",
+    "Promoted",
     "Seeds",
     "Status",
     "SweepSpec",
@@ -49,6 +52,7 @@ __all__ = [
     "load_model",
     "load_spec",
     "plan",
+    "promote",
     "replicates",
     "run",
     "run_trial",

@@ -90,6 +90,12 @@ def tag(name: str, level: str, identity: str, key: str, uri: str | None = None) 
         return found
 
 
+def run_id(name: str, level: str, identity: str, uri: str | None = None) -> str:
+    """Id of one run of a sweep."""
+    with _reading(uri) as client:
+        return str(_one(client, name, level, identity).info.run_id)
+
+
 def artifact(name: str, level: str, identity: str, file: str, uri: str | None = None) -> bytes | None:
     """Content of an artifact of one run of a sweep; None when the run holds none of that name.
 

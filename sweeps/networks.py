@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,9 +146,7 @@ def choose(origin: Origin, trial: str | None = None, replicate: Which = None) ->
         row = rows.sort_values([metric, "replicate_id"], ascending=[direction == "min", True]).iloc[0]
     elif isinstance(replicate, int):
         if not 0 <= replicate < len(rows):
-            raise SweepNotFound(
-                f"replicate {replicate} is not there; {len(rows)} have finished: 0 to {len(rows) - 1}"
-            )
+            raise SweepNotFound(f"no replicate {replicate}; finished are 0 to {len(rows) - 1}")
         row = rows.iloc[replicate]
     else:
         row = rows.loc[_only(replicate, rows["replicate_id"], "replicate")]
@@ -172,9 +171,8 @@ def _only(beginning: str, names: pd.Series, what: str) -> Any:
     found = names[names.str.startswith(beginning)]
     if len(found) != 1:
         several = f"several {what}s begin" if len(found) else f"no finished {what} begins"
-        raise SweepNotFound(
-            f"{several} with {beginning!r}; there: {', '.join((found if len(found) else names)[:20])}"
-        )
+        known = ", ".join((found if len(found) else names)[:20])
+        raise SweepNotFound(f"{several} with {beginning!r}; there: {known}")
     return found.index[0]
 
 
@@ -258,9 +256,11 @@ def _count(module: nn.Module) -> int:
 
 def _write(module: nn.Module, example: Tensor, to: Path, form: Format) -> nn.Module:
     if form == "torchscript":
-        traced = torch.jit.trace(module, example)
-        torch.jit.save(traced, str(to))
-        read: nn.Module = torch.jit.load(str(to))
+        with warnings.catch_warnings():
+            # torch calls it deprecated in favour of `torch.export`; runtimes that read nothing else are many.
+            warnings.simplefilter("ignore", FutureWarning)
+            torch.jit.save(torch.jit.trace(module, example), str(to))
+            read: nn.Module = torch.jit.load(str(to))
         return read
     batch = torch.export.Dim("batch", min=1, max=1 << 20)
     torch.export.save(torch.export.export(module, (example,), dynamic_shapes=({0: batch},)), str(to))

@@ -34,7 +34,10 @@ Named = tuple[str, str]
 class Origin(Protocol):
     """What a question needs of a sweep."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Of the sweep."""
+        ...
 
     @property
     def objective(self) -> Mapping[str, str]:

@@ -252,6 +252,7 @@ def best(
         refuse_test(one, select_on_test=select_on_test)
     columns = {f"{one}.{statistic}": direction for one, direction in wanted.items()}
     quick = None
+    chosen: list[tuple[dict[str, Any], pd.DataFrame]]
     if where is None and per is None and pareto is None:
         quick = origin.leading(next(iter(columns)), mode, k, allow_diverged=allow_diverged)
     if quick is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
 
 from sweeps import document as documents
@@ -144,9 +144,16 @@ class Budget(Closed):
 
 
 class Tracking(Closed):
-    """Where the projection goes: an MLflow address, or null for the SQLite store inside the storage."""
+    """Where the projection goes (null: the SQLite store inside the storage), and what of files it takes along.
+
+    `weights` of no replicate, of those of the `best` trials once the sweep has ended, or of all; pictures of the
+    spectra and curves of the best `pictures` trials, drawn when the sweep has ended.
+    """
 
     uri: str | None = None
+    weights: Literal["none", "best", "all"] = "none"
+    best: Annotated[int, Ge(1)] = 3
+    pictures: Annotated[int, Ge(0), Le(100)] = 12
 
 
 class SweepSpec(Closed):

@@ -287,13 +287,19 @@ def list_(storage: Storage = None, as_json: AsJson = False, address: Elsewhere =
         show.sweeps(rows)
 
 
-def status(name: Name, storage: Storage = None, as_json: AsJson = False, address: Elsewhere = None) -> None:
+def status(
+    name: Name,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until every planned replicate has ended.")] = False,
+    storage: Storage = None,
+    as_json: AsJson = False,
+    address: Elsewhere = None,
+) -> None:
     """How far a sweep is: replicates by status, what is not in MLflow yet."""
     del address
     from sweeps.cli import show
     from sweeps.overview import status_of
 
-    found = status_of(name, storage)
+    found = show.watch(lambda: status_of(name, storage)) if watch else status_of(name, storage)
     if as_json:
         typer.echo(json.dumps(found, indent=1))
     else:

@@ -1,14 +1,15 @@
-"""Commands around a finished sweep: report, sync, ui, delete."""
+"""Commands around a finished sweep: report, bundle, verify, promote, export, sync, ui, delete."""
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sweeps.cli.asking import Name
+from sweeps.cli.asking import From, Name, Source
 from sweeps.cli.running import Storage
 
 Uri = Annotated[str | None, typer.Option(help="MLflow; default MLFLOW_TRACKING_URI, else the spec's.")]
@@ -21,9 +22,22 @@ class ReportFormat(StrEnum):
     LATEX = "latex"
 
 
+Trial = Annotated[str | None, typer.Option(help="Trial, or the beginning of its name; default the best.")]
+Replicate = Annotated[
+    str | None, typer.Option(help="Number in the order of seeds, or beginning of its name; default the best.")
+]
+
+
+class ExportFormat(StrEnum):
+    """What a network is written as."""
+
+    TORCHSCRIPT = "torchscript"
+    TORCH_EXPORT = "torch_export"
+
+
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (report, bundle, verify, sync, ui, delete):
+    for command in (report, bundle, verify, sync, ui, delete, promote, export):
         app.command()(command)
 
 
@@ -67,6 +81,59 @@ def verify(file: Annotated[Path, typer.Argument(help="A bundle.")]) -> None:
     typer.echo(f"{file}: {found.files} files, {found.findings} findings computed again: {outcome}")
     if not found.holds:
         raise typer.Exit(1)
+
+
+def promote(
+    name: Name,
+    model: Annotated[str, typer.Option("--as", metavar="MODEL", help="Name in MLflow's model registry.")],
+    trial: Trial = None,
+    replicate: Replicate = None,
+    source: From = Source.RECORDS,
+    tracking_uri: Uri = None,
+    storage: Storage = None,
+) -> None:
+    """Register a pruned network in MLflow's registry, with its configuration and evidence as tags."""
+    from sweeps.promotion import promote as promote_replicate
+
+    done = promote_replicate(
+        name,
+        model,
+        trial=trial,
+        replicate=_number_or_name(replicate),
+        source=source.value,
+        storage=storage,
+        uri=tracking_uri,
+    )
+    typer.echo(f"{done.address}: replicate {done.replicate_id} of trial {done.trial_id}")
+    for key, value in done.evidence.items():
+        typer.echo(f"  {key} {value}")
+
+
+def _number_or_name(replicate: str | None) -> str | int | None:
+    """A short number is a place in the order of seeds, anything else the beginning of a name."""
+    return int(replicate) if replicate is not None and replicate.isdecimal() and len(replicate) < 5 else replicate
+
+
+def export(
+    name: Name,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
+    form: Annotated[ExportFormat, typer.Option("--format", help="torchscript or torch_export.")] = (
+        ExportFormat.TORCHSCRIPT
+    ),
+    trial: Trial = None,
+    replicate: Replicate = None,
+    source: From = Source.RECORDS,
+    tracking_uri: Uri = None,
+    storage: Storage = None,
+) -> None:
+    """Write a pruned network to a file that needs none of this code, and measure latency before and after."""
+    from sweeps.networks import choose
+    from sweeps.networks import export as export_network
+    from sweeps.origin import origin_of
+
+    origin = origin_of(name, source.value, storage=storage, uri=tracking_uri)
+    done = export_network(choose(origin, trial, _number_or_name(replicate)), output, form.value)
+    typer.echo(json.dumps(done, indent=1))
 
 
 def sync(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -39,6 +39,7 @@ LEAST_NEEDED = (
 )
 # A log that is not a terminal gets a line when something has changed, at most this often.
 LOG_SECONDS = 10.0
+WATCH_SECONDS = 2.0
 
 
 class Display:
@@ -259,6 +260,27 @@ def status(found: Mapping[str, Any]) -> None:
     """How far a sweep is."""
     for field, value in found.items():
         console.print(f"{field}: {escape(str(value))}", soft_wrap=True)
+
+
+def watch(ask: Callable[[], dict[str, Any]], every: float = WATCH_SECONDS) -> dict[str, Any]:
+    """Show how far a sweep is, again and again, until nothing is left to train; returns the last state.
+
+    On a terminal it is one live line, elsewhere a line whenever something has changed.
+    """
+    shown = ""
+    with console.status("") if console.is_terminal else nullcontext() as line:
+        while True:
+            found = ask()
+            states = ", ".join(f"{count} {state}" for state, count in found["states"].items())
+            said = f"{found['sweep']}: {found['recorded']}/{found['replicates']} replicates ({states})"
+            if line is not None:
+                line.update(escape(said))
+            elif said != shown:
+                console.print(escape(said), soft_wrap=True)
+            shown = said
+            if found["recorded"] >= found["replicates"]:
+                return found
+            time.sleep(every)
 
 
 def names(kind: str, registry: Registry[Any]) -> None:

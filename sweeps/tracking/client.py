@@ -6,8 +6,10 @@ So every failure comes up here, and whoever catches it looks before it creates a
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +32,7 @@ SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # which would ask a host on the internet
 }
 REQUEST_TIMEOUT_SECONDS = 30
+DIGEST_LENGTH = 36  # what MLflow holds of a data set's digest
 _NOT_NOW = frozenset({401, 403, 408, 429})
 
 
@@ -236,6 +239,34 @@ class Client:
         """Store a file as an artifact at the top of a run; what is there under its name is replaced."""
         with failures_named():
             self._client.log_artifact(run, str(path))
+
+    def upload_bytes(self, run: str, name: str, content: bytes) -> None:
+        """Store bytes as an artifact, in the same way."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.write_bytes(content)
+            self.upload(run, path)
+
+    def log_dataset(self, run: str, name: str, digest: str, source: Mapping[str, object]) -> None:
+        """Say which data a run was trained on, with MLflow's own means; the same again changes nothing.
+
+        Args:
+            run: The run.
+            name: Of the data set.
+            digest: Tells its content from any other's.
+            source: How it is found: the options of the spec.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(name, digest[:DIGEST_LENGTH], "sweeps", json.dumps(source))
+        used = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+        with failures_named():
+            self._client.log_inputs(run, datasets=[used])
+
+    def artifacts(self, run: str) -> set[str]:
+        """Names of the artifacts at the top of a run."""
+        with failures_named():
+            return {found.path for found in self._client.list_artifacts(run)}
 
     def upload_text(self, run: str, name: str, text: str) -> None:
         """Store a text as an artifact, in the same way."""

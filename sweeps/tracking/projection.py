@@ -16,6 +16,7 @@ from pathlib import Path
 from sweeps.tracking import lag as lags
 from sweeps.tracking import source
 from sweeps.tracking.client import Client, Refused, Unavailable
+from sweeps.tracking.gallery import hang
 from sweeps.tracking.lag import Lag
 from sweeps.tracking.sweep_run import SweepRun
 from sweeps.tracking.tree import Tree, open_tree
@@ -137,6 +138,10 @@ class Projection:
             Unavailable: The store does not answer.
         """
         tree = self._open()
+        try:
+            hang(tree, self.folder, self._plan)
+        except Refused as error:
+            log.warning("pictures and weights: %s", error)
         now = int(time.time() * 1000)
         if interrupted:
             for trial in self._trials.values():

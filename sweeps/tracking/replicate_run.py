@@ -222,7 +222,7 @@ class ReplicateRun:
 
     def _upload(self, tree: Tree, record: source.Row) -> None:
         """Store the files, each once even when the one after it fails."""
-        made = texts(record)
+        made = texts(record) | fits(self.folder)
         for name in (*FILES, *made):
             if name in self._uploaded:
                 continue
@@ -306,6 +306,18 @@ def texts(record: source.Row) -> dict[str, str]:
     if record.get("traceback"):
         made["traceback.txt"] = record["traceback"]
     return made
+
+
+def fits(folder: Path) -> dict[str, str]:
+    """Every fit of every layer as one table; nothing where there are no spectra."""
+    path = folder / FILES[0]
+    if not path.exists():
+        return {}
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as arrays:
+        rows = json.loads(str(arrays["fits"])) if "fits" in arrays.files else []
+    return {"fits.csv": table(rows)} if rows else {}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

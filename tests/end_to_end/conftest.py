@@ -27,6 +27,7 @@ space:
   training.optimiser.lr: {grid: [0.05, 0.1, 1.0e+30]}
   prune.aggressiveness: {grid: [0.5, 0.8]}
 replicates: {initialisation: 3}
+tracking: {pictures: 0}
 """
 
 

@@ -11,7 +11,7 @@ from sweeps import document, load_spec, run_trial
 from tests.end_to_end.conftest import REPOSITORY, command
 
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.yaml"))
-SHORTER = ("training.epochs=3", "prune.every=1", "replicates.initialisation=2")
+SHORTER = ("training.epochs=3", "prune.every=1", "replicates.initialisation=2", "tracking.pictures=1")
 
 
 @pytest.mark.slow

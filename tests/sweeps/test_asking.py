@@ -16,10 +16,11 @@ from typer.testing import CliRunner
 
 import sweeps
 from sweeps import tracking
-from sweeps.cli import app
+from sweeps.cli import app, show
 from sweeps.errors import SelectionOnTest, SpecError, SweepNotFound, TrackingError
 from sweeps.expression import ExpressionError
 from sweeps.origin import Source
+from sweeps.overview import status_of
 from sweeps.tracking.store import store_uri
 from tests.sweeps.tracking.recorded import SweepOnDisk
 from tests.sweeps.tracking.stores import NOT_OURS, migrated_store, no_address_from_outside
@@ -93,7 +94,9 @@ def test_history_is_long_and_whole(sweep: SweepOnDisk) -> None:
 
 def test_spectra_are_a_row_a_layer_and_epoch(sweep: SweepOnDisk) -> None:
     table = sweeps.spectra(sweep.name, where='status == "finished"', storage=sweep.storage)
-    assert len(table) == 12 * 5 - 2
+    assert len(table) == 2 * (12 * 5 - 2)
+    assert list(table["epoch"][:2]) == [0, 2]
+    assert table["edge"][:2].isna().tolist() == [True, False]
     values = table["singular_values"].iloc[0]
     assert values.shape == (64,)
     assert (np.diff(values) <= 0).all()
@@ -228,3 +231,21 @@ def test_a_machine_without_ray_and_records_asks_mlflow(sweep: SweepOnDisk, tmp_p
     wanted = ask(sweep, "records", where="prune.aggressiveness > 0.5", k=1)[0]
     assert done.stdout.split() == [wanted.trial_id, "0.75", "12", "59"]
     assert not list(tmp_path.iterdir())
+
+
+def test_watching_goes_on_until_every_replicate_has_ended(
+    tmp_path: Path, migrated_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = SweepOnDisk(tmp_path, seeds=1, points={"training.optimiser.lr": [0.1]})
+    waiting = sweep.replicates()
+
+    def ask_and_go_on() -> dict[str, Any]:
+        found = status_of(sweep.name, tmp_path)
+        if waiting:
+            waiting.pop().finish()
+        return found
+
+    assert show.watch(ask_and_go_on, every=0.0)["recorded"] == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{sweep.name}: 0/2 replicates (2 new)"
+    assert lines[-1] == f"{sweep.name}: 2/2 replicates (2 finished)"

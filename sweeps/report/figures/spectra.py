@@ -74,7 +74,7 @@ def _draw(panel: Panel, spectrum: LayerSpectrum) -> None:
     panel.area([*corners, (edges[-1], 0.0)], "sky", 0.45)
     panel.line([*corners, (edges[-1], 0.0)], "sky", 0.8)
     if spectrum.fit:
-        panel.line(_law(spectrum, panel.x), "ink", 1.8)
+        panel.line(law_density(spectrum), "ink", 1.8)
         panel.vertical(spectrum.fit["edge"], "ink", (5.0, 3.0), 1.2)
         panel.vertical(spectrum.fit["threshold"], "vermillion", (), 1.6)
     _spikes(panel, spectrum)
@@ -103,7 +103,7 @@ def _histogram(spectrum: LayerSpectrum, scale: object) -> tuple[NDArray[np.float
     return counts / (total * (edges[1] - edges[0])), edges
 
 
-def _law(spectrum: LayerSpectrum, scale: object) -> list[tuple[float, float]]:
+def law_density(spectrum: LayerSpectrum) -> list[tuple[float, float]]:
     """Density of singular values under the fitted law, carrying the share of values that are no spikes.
 
     With λ = s²/n and n the larger side, the density of s is f(s²/n) · 2s/n.
@@ -132,7 +132,7 @@ def _reach(shown: Sequence[tuple[str, LayerSpectrum]]) -> float:
 def _tallest(shown: Sequence[tuple[str, LayerSpectrum]]) -> float:
     scale = Linear(0.0, _reach(shown))
     tops = [float(_histogram(one, scale)[0].max()) for _, one in shown]
-    laws = [max(density for _, density in _law(one, scale)) for _, one in shown if one.fit]
+    laws = [max(density for _, density in law_density(one)) for _, one in shown if one.fit]
     return 1.08 * max([*tops, *laws])
 
 

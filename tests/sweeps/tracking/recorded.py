@@ -143,6 +143,7 @@ class SweepOnDisk:
     epochs: int = 6
     seeds: int = 3
     points: Mapping[str, list[Any]] = field(default_factory=lambda: POINTS)
+    tracking: str = "{pictures: 0}"
     objective: Mapping[str, str] = field(
         default_factory=lambda: {"metric": "validation_accuracy", "statistic": "mean", "mode": "max"}
     )
@@ -151,8 +152,12 @@ class SweepOnDisk:
         self.folder = self.storage / self.name
         self.folder.mkdir(parents=True, exist_ok=True)
         self.trials = list(self._trials())
-        (self.folder / "spec.yaml").write_text(f"name: {self.name}\n", encoding="utf-8")
+        (self.folder / "spec.yaml").write_text(self.spec, encoding="utf-8")
         self.write_plan()
+
+    @property
+    def spec(self) -> str:
+        return f"name: {self.name}\ntracking: {self.tracking}\n"
 
     def write_plan(self) -> None:
         plan = {
@@ -259,6 +264,21 @@ def _layer(name: str, role: str) -> dict[str, Any]:
 def _spectra() -> bytes:
     content = io.BytesIO()
     values = np.sort(np.random.default_rng(0).random(64))[::-1]
-    arrays: dict[str, Any] = {"layers.0/0/singular_values": values, "fits": np.array("[]")}
+    fit = {
+        "layer": "layers.0",
+        "epoch": 2,
+        "rows": 64,
+        "cols": 64,
+        "variance": 0.001,
+        "edge": 0.5,
+        "threshold": 0.52,
+    }
+    fit |= {"spikes": 30, "distance": 0.04, "rank_before": 64, "rank": 40, "status": "cut", "reason": ""}
+    fits = np.array(json.dumps([fit]))
+    arrays: dict[str, Any] = {
+        "layers.0/0/singular_values": values,
+        "layers.0/2/singular_values": values,
+        "fits": fits,
+    }
     np.savez(content, **arrays)
     return content.getvalue()

@@ -50,7 +50,7 @@ def test_tree_holds_sweep_trials_and_replicates(sweep: SweepOnDisk, seen: Seen) 
         assert run.info.start_time == replicate.rows(1)[0]["time"]
     assert root.info.status == "FINISHED"
     assert root.data.tags["replicates"] == "12 finished"
-    assert seen.artifacts(root) == ["plan.json", "spec.yaml"]
+    assert seen.artifacts(root) == ["environment.json", "plan.json", "spec.yaml"]
 
 
 def test_replicate_run_holds_configuration_origin_and_every_epoch(
@@ -76,7 +76,7 @@ def test_replicate_run_holds_configuration_origin_and_every_epoch(
     final = {"test_accuracy", "test_loss", "parameters", "distance", "wall_seconds"}
     assert {key[0] for key in logged} == final
     assert {key[1:] for key in logged} == {(sweep.epochs, record["ended"])}
-    assert seen.artifacts(run) == ["layers.csv", "spectra.npz"]
+    assert seen.artifacts(run) == ["fits.csv", "layers.csv", "spectra.npz"]
     table = seen.download(run, "layers.csv", tmp_path).decode().splitlines()
     assert table[0].startswith("name,rows,cols,rank")
     assert len(table) == 1 + len(record["layers"])

@@ -50,7 +50,7 @@ def test_artifacts_of_a_local_store_are_inside_the_storage(sweep: SweepOnDisk, s
     tracking.project(sweep.storage, sweep.name)
     run = seen.replicate(sweep.name, replicate.replicate_id)
     folder = sweep.storage / "artifacts" / sweep.name / run.info.run_id / "artifacts"
-    assert sorted(path.name for path in folder.iterdir()) == ["layers.csv", "spectra.npz"]
+    assert sorted(path.name for path in folder.iterdir()) == ["fits.csv", "layers.csv", "spectra.npz"]
 
 
 def test_storage_that_can_not_be_written_is_said(tmp_path: Path) -> None:

@@ -1,0 +1,108 @@
+"""Promoting a replicate: its pruned network goes to MLflow's model registry, with the evidence for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sweeps.networks import Which, accuracy, choose
+from sweeps.origin import Source, origin_of
+
+if TYPE_CHECKING:
+    import os
+
+TOLERANCE = 0.5  # examples: the same predictions, unless two outputs are equal to the last bits
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """A registered network.
+
+    Attributes:
+        address: `models:/MODEL/VERSION`, which `mlflow.pytorch.load_model` takes.
+        trial_id: Its trial.
+        replicate_id: Its replicate.
+        evidence: What its tags say: interval, n, parameters kept, the replicate's own numbers.
+    """
+
+    address: str
+    trial_id: str
+    replicate_id: str
+    evidence: dict[str, Any]
+
+
+def promote(
+    name: str,
+    model: str,
+    *,
+    trial: str | None = None,
+    replicate: Which = None,
+    source: Source = "records",
+    storage: str | os.PathLike[str] | None = None,
+    uri: str | None = None,
+) -> Promoted:
+    """Register the pruned network of a replicate, normalisation included, in MLflow's registry.
+
+    Args:
+        name: Of the sweep.
+        model: Name in the registry; each promotion is its next version.
+        trial: Name of the trial or its beginning; by default the best one. Validation chooses.
+        replicate: Its name, the beginning of it, or its number in the order of seeds; by default the one with the
+            best objective.
+        source: Where the weights are: `records` or `mlflow`.
+        storage: Of the records, instead of `RMT_STORAGE` and `./sweeps-data`.
+        uri: Of MLflow, instead of `MLFLOW_TRACKING_URI` and the store inside the storage.
+
+    Raises:
+        SweepNotFound: No such sweep, trial, replicate or weights, or its run is not in MLflow.
+        StorageError: The network does not give its recorded accuracy here.
+        TrackingError: MLflow does not answer.
+    """
+    from sweeps import mlflow_query
+    from sweeps import storage as storages
+    from sweeps.data import load
+    from sweeps.errors import StorageError
+    from sweeps.tracking.promotion import register
+    from sweeps.tracking.store import store_uri
+
+    address = store_uri(storages.resolve(storage), uri)
+    chosen = choose(origin_of(name, source, storage=storage, uri=uri), trial, replicate)
+    run = mlflow_query.run_id(name, "replicate", chosen.replicate[1], address)
+    classifier = chosen.classifier()
+    import torch
+
+    dataset = load(chosen.spec.data)
+    raw, labels = torch.tensor(dataset.test_inputs).float(), torch.tensor(dataset.test_labels)
+    recorded, found = float(chosen.row["test_accuracy"]), accuracy(classifier, raw, labels)
+    if abs(found - recorded) * len(labels) > TOLERANCE:
+        raise StorageError(
+            f"replicate {chosen.replicate[1]} gives a test accuracy of {found:.6f} here and not the recorded "
+            f"{recorded:.6f}; it is not promoted"
+        )
+    evidence = _evidence(chosen.origin, chosen.replicate[0], chosen.row, name)
+    made = register(
+        address,
+        model,
+        classifier,
+        raw,
+        run=run,
+        configuration=chosen.spec.document(),
+        evidence=evidence,
+    )
+    return Promoted(made, *chosen.replicate, evidence)
+
+
+def _evidence(origin: Any, trial: str, row: Any, name: str) -> dict[str, Any]:
+    """What is known of the trial over its replicates, and of this one."""
+    metric = origin.objective["metric"]
+    table = origin.trials([metric]).set_index("trial_id").loc[trial]
+    numbers = {
+        f"trial.{column}": table[column]
+        for one in (metric, "test_accuracy", "parameters_kept")
+        for column in (f"{one}.mean", f"{one}.sd", f"{one}.ci_low", f"{one}.ci_high")
+        if column in table and table[column] == table[column]
+    }
+    counts = {count: int(table[count]) for count in ("n", "n_diverged", "n_failed")}
+    own = {key: row[key] for key in (metric, "test_accuracy", "parameters_kept", "parameters") if key in row}
+    names = {"sweep": name, "trial": trial, "replicate": row["replicate_id"], "chosen_by": metric}
+    return {**names, **counts, **{key: repr(float(value)) for key, value in (numbers | own).items()}}
