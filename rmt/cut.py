@@ -18,7 +18,7 @@ from rmt.spectrum import Spectrum, spectrum
 Status = Literal["cut", "kept", "skipped"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cut:
     """The result for one layer of one replicate.
 

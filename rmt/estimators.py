@@ -3,6 +3,9 @@
 An estimator receives a single `Spectrum` and a generator, takes its options as keyword-only parameters (`beta` is
 one of them for all), and returns an `Estimate`. Edge, threshold, spikes and distance are computed from that in
 `rmt.noise`, unless the estimator has its own threshold or distance.
+
+What an estimate describes is the live part, `spectrum.live`: rows and columns that are zero throughout are neither
+noise nor removed values, and the law that holds is that of the smaller matrix without them.
 """
 
 from __future__ import annotations
@@ -30,11 +33,14 @@ SMALLEST_WINDOW = 3
 """Fewer order statistics than this say nothing about a law."""
 ALPHA = 0.2
 """Share left out of the window at both ends: the default of Ke, Ma and Lin."""
+FIRST_PASS_BETA = 0.1
+"""Level at which the first of two passes counts spikes, whatever β the threshold is for: at a β of 0.8 or 0.9 the
+threshold lies inside the bulk, and leaving out what is above it would bias the variance."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What an estimator returns.
+    """What an estimator returns; eigenvalues and counts are those of the live part, `spectrum.live`.
 
     Attributes:
         variance: σ̂².
@@ -43,6 +49,7 @@ class Estimate:
         alpha: Share of the values left out of the window at both ends, for the distance.
         threshold: Its own threshold in eigenvalue units, if it has one.
         distance: Its own fit distance, if it has one.
+        whole: Whether it describes the whole spectrum after all, dead rows and columns included.
     """
 
     variance: float
@@ -51,6 +58,7 @@ class Estimate:
     alpha: float = ALPHA
     threshold: float | None = None
     distance: float | None = None
+    whole: bool = False
 
 
 Estimator: TypeAlias = Callable[..., Estimate]
@@ -95,7 +103,7 @@ def least_squares_variance(
     return float((quantiles * ascending[inside]).sum() / quantiles.square().sum())
 
 
-@NOISE.register()
+@NOISE.register(version=2)
 def bema(
     spectrum: Spectrum,
     generator: torch.Generator,
@@ -109,21 +117,22 @@ def bema(
 ) -> Estimate:
     """Bulk eigenvalue matching: least squares of the central order statistics on the law's quantiles.
 
-    The last three options, with `index="left"`, reproduce faults of the public notebook: zeros fitted as values
-    (`censored=False`), (1 + √γ)⁴/3 for (1 + √γ)^(4/3) (`wrong_width`), and a distribution function that is 0 above
-    the edge, compared one-sidedly (`wrong_cdf`).
+    The last three options, with `index="left"`, reproduce faults of the public notebook: zeros fitted as values,
+    removed or dead ones (`censored=False`), (1 + √γ)⁴/3 for (1 + √γ)^(4/3) (`wrong_width`), and a distribution
+    function that is 0 above the edge, compared one-sidedly (`wrong_cdf`).
     """
-    zeros = spectrum.smaller - spectrum.nonzero if censored else 0
-    variance = least_squares_variance(spectrum, alpha=alpha, index=index, zeros=zeros)
-    estimate = Estimate(variance, zeros=zeros, alpha=alpha)
+    part = spectrum.live if censored else spectrum
+    zeros = part.smaller - part.nonzero if censored else 0
+    variance = least_squares_variance(part, alpha=alpha, index=index, zeros=zeros)
+    estimate = Estimate(variance, zeros=zeros, alpha=alpha, whole=not censored)
     if wrong_width:
-        estimate = replace(estimate, threshold=_threshold_with_wrong_width(spectrum, variance, beta))
+        estimate = replace(estimate, threshold=_threshold_with_wrong_width(part, variance, beta))
     if wrong_cdf:
-        estimate = replace(estimate, distance=_distance_with_wrong_cdf(spectrum, estimate))
+        estimate = replace(estimate, distance=_distance_with_wrong_cdf(part, estimate))
     return estimate
 
 
-@NOISE.register()
+@NOISE.register(version=2)
 def bema_two_pass(
     spectrum: Spectrum,
     generator: torch.Generator,
@@ -132,39 +141,40 @@ def bema_two_pass(
     alpha: Alpha = ALPHA,
     index: Index = "midpoint",
 ) -> Estimate:
-    """BEMA, then once more without the spikes that the first pass found.
+    """BEMA, then once more without the spikes that the first pass found, at a level of 0.1 whatever β is.
 
     Spikes push the order statistics of the bulk; the second pass matches the lowest p − K values with the law of a
     (p − K) × (n − K) matrix.
     """
+    part = spectrum.live
     first = bema(spectrum, generator, beta=beta, alpha=alpha, index=index)
-    spikes = int(
-        (spectrum.eigenvalues > noise_threshold(spectrum.rows, spectrum.cols, beta, first.variance)).sum()
-    )
-    if spikes == 0 or spikes > (spectrum.smaller - first.zeros) // 2:
+    threshold = noise_threshold(part.rows, part.cols, FIRST_PASS_BETA, first.variance)
+    spikes = int((part.eigenvalues > threshold).sum())
+    if spikes == 0 or spikes > (part.smaller - first.zeros) // 2:
         # No spike: nothing to correct. Most values spikes: there is no bulk to match again.
         return first
-    variance = least_squares_variance(spectrum, alpha=alpha, index=index, zeros=first.zeros, excluded=spikes)
+    variance = least_squares_variance(part, alpha=alpha, index=index, zeros=first.zeros, excluded=spikes)
     return Estimate(variance, excluded=spikes, zeros=first.zeros, alpha=alpha)
 
 
-@NOISE.register()
+@NOISE.register(version=2)
 def median(spectrum: Spectrum, generator: torch.Generator, *, beta: Beta = 0.1) -> Estimate:
     """Median eigenvalue over the law's median: no window, hardly moved by spikes.
 
     Of a spectrum that was truncated, the middle one of the values that are left is used, at its own probability.
     """
-    zeros = spectrum.smaller - spectrum.nonzero
-    ascending = spectrum.eigenvalues.flip(0)
-    if 2 * zeros < spectrum.smaller - 1:
-        law = MarchenkoPastur(spectrum.aspect)
+    part = spectrum.live
+    zeros = part.smaller - part.nonzero
+    ascending = part.eigenvalues.flip(0)
+    if 2 * zeros < part.smaller - 1:
+        law = MarchenkoPastur(part.aspect)
         return Estimate(float(ascending.quantile(0.5) / law.median), zeros=zeros)
-    middle = zeros + spectrum.nonzero // 2
-    quantile = quantile_table(spectrum.rows, spectrum.cols)[middle]
+    middle = zeros + part.nonzero // 2
+    quantile = quantile_table(part.rows, part.cols)[middle]
     return Estimate(float(ascending[middle] / quantile), zeros=zeros)
 
 
-@NOISE.register()
+@NOISE.register(version=2)
 def permutation(
     spectrum: Spectrum,
     generator: torch.Generator,
@@ -177,18 +187,19 @@ def permutation(
     Assumes no Gaussian entries. The variance is the mean square entry, signal included, as in the shuffled
     matrices. A spike that sits in single entries survives shuffling and is not seen.
     """
-    entries = core_of(dense(spectrum.weight)).matrix.cpu()
+    part = spectrum.live
+    entries = core_of(dense(part.weight)).matrix.cpu()
     largest = []
     for _ in range(shuffles):
         order = torch.randperm(entries.numel(), generator=generator)
         shuffled = entries.flatten()[order].reshape(entries.shape)
-        largest.append(gram_eigenvalues(shuffled)[-1] / spectrum.larger)
+        largest.append(gram_eigenvalues(shuffled)[-1] / part.larger)
     threshold = float(torch.stack(largest).quantile(1 - beta))
-    zeros = spectrum.smaller - spectrum.nonzero
+    zeros = part.smaller - part.nonzero
     return Estimate(float(entries.square().mean()), zeros=zeros, threshold=threshold)
 
 
-@NOISE.register()
+@NOISE.register(version=2)
 def given(
     spectrum: Spectrum,
     generator: torch.Generator,
@@ -197,7 +208,7 @@ def given(
     variance: Annotated[float, Gt(0)] = 1.0,
 ) -> Estimate:
     """A variance that is known, such as that of the initialisation."""
-    return Estimate(variance, zeros=spectrum.smaller - spectrum.nonzero)
+    return Estimate(variance, zeros=spectrum.live.smaller - spectrum.live.nonzero)
 
 
 def _threshold_with_wrong_width(spectrum: Spectrum, variance: float, beta: float) -> float:

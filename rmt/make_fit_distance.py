@@ -42,13 +42,15 @@ def scaled_distances(smaller: int, aspect: float, draws: int, seed: int) -> NDAr
 
 
 def main(path: Path) -> None:
-    """Write a row a side: quantiles of p times the distance at the levels of the first row."""
-    rows = [[0.0, *LEVELS]]
+    """Write a row a side and aspect: quantiles of p times the distance at the levels of the first row."""
+    rows = [[0.0, 0.0, *LEVELS]]
     for side in SIDES:
         draws = 4000 if side <= 256 else 1000
-        pooled = np.concatenate([scaled_distances(side, aspect, draws, seed=side) for aspect in ASPECTS])
-        rows.append([side, *np.quantile(pooled, LEVELS)])
-    header = "p times the fit distance of noise: levels in the first row, then a row a smaller side p"
+        rows += [
+            [side, aspect, *np.quantile(scaled_distances(side, aspect, draws, seed=side), LEVELS)]
+            for aspect in ASPECTS
+        ]
+    header = "p times the fit distance of noise: levels in the first row, then a row a smaller side p and aspect"
     np.savetxt(path, rows, delimiter=",", fmt="%.5g", header=header)
 
 

@@ -97,7 +97,9 @@ class MarchenkoPastur:
         x, variance = self._align(x)
         above = (variance * (1 + self._root) ** 2 - x).clamp(min=0)
         below = (x - variance * (1 - self._root) ** 2).clamp(min=0)
-        return self._cdf_of_angle(2 * torch.atan2(above.sqrt(), below.sqrt()))
+        inside = self._cdf_of_angle(2 * torch.atan2(above.sqrt(), below.sqrt()))
+        # Both ends exactly: at aspect 1 the rounding of π would leave 4e-17 at the lower one.
+        return torch.where(below == 0, 0.0, torch.where(above == 0, 1.0, inside))
 
     def ppf(self, q: Float[Tensor, "*k"]) -> Float64[Tensor, "*m"]:
         """Quantiles: the eigenvalues that a share `q` lies below.

@@ -110,19 +110,45 @@ def pad_factors(factors: Sequence[Factors]) -> Factors:
     return Factors(torch.stack(left), torch.stack(right))
 
 
-def check_matrix(weight: Tensor, *, what: str = "weight") -> None:
-    """Refuse what has no spectrum.
+def check_form(weight: Weight) -> None:
+    """Refuse what is no real matrix, pair of factors, or stack of matrices.
 
     Raises:
-        InvalidWeight: Not two-dimensional (or a stack of such), complex, integer, empty, or with NaN or infinite
-            entries; the message says how many and where the first one is.
+        InvalidWeight: Not two-dimensional (or a stack of such), complex, integer or empty; a stack of factors.
     """
-    if weight.is_complex() or not weight.is_floating_point():
-        raise InvalidWeight(f"{what} is of type {weight.dtype}; a real floating-point matrix is needed")
-    if weight.ndim not in (2, 3) or 0 in weight.shape:
-        shape = tuple(weight.shape)
-        raise InvalidWeight(f"{what} has shape {shape}; (rows, cols) or (replicate, rows, cols) is needed")
-    wrong = ~torch.isfinite(weight)
-    if bool(wrong.any()):
-        place = tuple(int(index) for index in wrong.nonzero()[0])
-        raise InvalidWeight(f"{what} has {int(wrong.sum())} NaN or infinite entries, the first at {place}")
+    for what, part in parts_of(weight):
+        if part.is_complex() or not part.is_floating_point():
+            raise InvalidWeight(f"{what} is of type {part.dtype}; a real floating-point matrix is needed")
+        if part.ndim not in (2, 3) or 0 in part.shape:
+            shape = tuple(part.shape)
+            raise InvalidWeight(f"{what} has shape {shape}; (rows, cols) or (replicate, rows, cols) is needed")
+        if part.ndim == 3 and isinstance(weight, Factors):
+            raise InvalidWeight("factors are taken one replicate at a time: cut off the padding of each first")
+
+
+def check_finite(weight: Weight) -> None:
+    """Refuse NaN and infinite entries.
+
+    Raises:
+        InvalidWeight: There are some; the message says how many and where the first one is.
+    """
+    reason = why_unusable(weight)
+    if reason is not None:
+        raise InvalidWeight(reason)
+
+
+def why_unusable(weight: Weight) -> str | None:
+    """How many NaN or infinite entries there are, and where the first one is; None where there are none."""
+    for what, part in parts_of(weight):
+        wrong = ~torch.isfinite(part.detach())
+        if bool(wrong.any()):
+            place = tuple(int(index) for index in wrong.nonzero()[0])
+            return f"{what} has {int(wrong.sum())} NaN or infinite entries, the first at {place}"
+    return None
+
+
+def parts_of(weight: Weight) -> tuple[tuple[str, Tensor], ...]:
+    """The tensors that a weight is made of, each with what it is called in messages."""
+    if isinstance(weight, Factors):
+        return (("left factor", weight.left), ("right factor", weight.right))
+    return (("weight", weight),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,8 @@ def prune_module(
     weights = {name: [place.read(module)] for name, place in known.items()}
     cuts = [column[0] for column in pruner.cut(weights, epoch, [memory], [generator]).values()]
     floor = None if validate is None or max_drop is None else validate(module) - max_drop
+    if floor is not None and math.isnan(floor):
+        raise InvalidOption("`validate` gives NaN for the module as it is, before any cut; nothing was changed")
     done = [_carry_out(module, known[cut.name], cut, optimiser, carry, validate, floor) for cut in cuts]
     return PruneReport(
         epoch=epoch,
@@ -111,7 +114,8 @@ def _carry_out(
     weight = place.read(module)
     old = place.parameters(module)
     undo = place.write(module, cut.weight)
-    if validate is not None and floor is not None and (reached := validate(module)) < floor:
+    # Not `<`: a network that the cut made give NaN is below every floor.
+    if validate is not None and floor is not None and not (reached := validate(module)) >= floor:
         undo()
         reason = f"taken back: validation fell to {reached:.4g}, below {floor:.4g} (max_drop)"
         return replace(cut, status="kept", reason=reason, weight=weight, mask=None, rank=cut.rank_before)

@@ -10,12 +10,13 @@ next to an empty second one would make its next step a leap.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from rmt.errors import InvalidOption
 from rmt.matrices import Factors, Weight
 
 Carry = Literal["project", "reset"]
@@ -63,7 +64,11 @@ def carry_state(
         new: Its new ones, the same way.
         before: The layer's matrix as it was.
         after: As it is.
+
+    Raises:
+        InvalidOption: `carry` is neither.
     """
+    check_carry(carry)
     if carry == "reset":
         optimiser.state.clear()
     if new[0] is old[0]:
@@ -80,6 +85,12 @@ def carry_state(
             for parameter, slot in zip(new, _slot(name, states, before, after, group), strict=True):
                 fitting = slot.reshape(parameter.shape) if isinstance(slot, Tensor) and slot.ndim else slot
                 optimiser.state[parameter][name] = fitting
+
+
+def check_carry(carry: str) -> None:
+    """Refuse a name that is no way to carry an optimiser's state."""
+    if carry not in get_args(Carry):
+        raise InvalidOption(f"carry is {carry!r}; known: {', '.join(get_args(Carry))}")
 
 
 def _slot(

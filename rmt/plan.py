@@ -32,6 +32,11 @@ class LayerPlan:
     gate: Gate
     min_rank: int
 
+    @property
+    def needs_fit(self) -> bool:
+        """Whether the rule or the gate looks at a noise fit; if not, a matrix that has none can be cut too."""
+        return bool(self.rule.traits.get("fit", True)) or self.gate.max_distance != "off"
+
 
 def plan_layers(
     layers: Sequence[Layer], defaults: Mapping[str, Any], overrides: Sequence[Mapping[str, Any]]

@@ -41,6 +41,7 @@ def spectrum(values: Spectrum, fit: NoiseFit, *, log: bool = False, title: str =
         log: Logarithmic axes, for heavy tails and far spikes.
         title: Above the picture.
     """
+    values = values.live
     singular = values.singular_values.numpy()[: values.smaller - fit.zeros]
     spikes, bulk = singular[: fit.spikes], singular[fit.spikes :]
     figure, axes = _canvas(title, "singular value s", "density")
@@ -49,7 +50,7 @@ def spectrum(values: Spectrum, fit: NoiseFit, *, log: bool = False, title: str =
     axes.hist(bulk, bins=bins.tolist(), weights=_weights(bulk, bins, values.smaller), color=SKY, label="bulk")
     # The law holds for the values that are not spikes, removed ones included: its area is their share.
     at, density = _law(values, fit, float(bins[0]) if log else 0.0)
-    axes.plot(at, density * fit.bulk_fraction, color=BLUE, label="Marchenko–Pastur law")
+    axes.plot(at, density * (1 - fit.spikes / values.smaller), color=BLUE, label="Marchenko–Pastur law")
     label = f"threshold {fit.singular_threshold:.3g} (β = {fit.beta:g})"
     axes.axvline(fit.singular_threshold, color=VERMILLION, linestyle="--", label=label)
     axes.axvline(fit.singular_edge, color=BLACK, linestyle=":", label=f"edge {fit.singular_edge:.3g}")
@@ -67,6 +68,7 @@ def quantiles(values: Spectrum, fit: NoiseFit, *, title: str = "") -> Figure:
 
     Bulk points lie on the diagonal where the law fits; what rises above it at the right is signal or a heavy tail.
     """
+    values = values.live
     count, other = values.smaller - fit.spikes, values.larger - fit.spikes
     expected = (other * fit.variance * quantile_table(count, other, 0.5)).sqrt().numpy()[fit.zeros :]
     observed = values.singular_values.numpy()[fit.spikes :][::-1][fit.zeros :]

@@ -19,16 +19,16 @@ from torch.optim import Optimizer
 from rmt.budget import allocate, strength_within
 from rmt.cut import Case, Cut
 from rmt.errors import DegenerateSpectrum, InvalidOption, InvalidWeight
-from rmt.matrices import Layer, Weight
+from rmt.matrices import Layer, Weight, why_unusable
 from rmt.memory import Memory
 from rmt.module_pruning import Validate, prune_module
 from rmt.noise import NoiseFit, fit
-from rmt.optimiser_state import Carry
+from rmt.optimiser_state import Carry, check_carry
 from rmt.plan import plan_layers
 from rmt.report import PruneReport
-from rmt.schedule import Schedule
+from rmt.schedule import Schedule, Shape
 from rmt.spectrum import Spectrum
-from rmt.stack_spectra import count_unusable, is_finite, stack_spectra
+from rmt.stack_spectra import stack_spectra
 
 REFITS = ("censored", "first_fit")
 MOST_ZEROS = 0.75
@@ -41,12 +41,16 @@ class Pruner:
     Args:
         layers: Every matrix that may be pruned.
         rule: Name of a registered rule.
-        aggressiveness: In [0, 1], reached by a linear ramp at the last due epoch; 1 when not given.
+        aggressiveness: Strength in [0, 1] when the schedule has reached its end; 1 when not given.
         options: The rule's own options.
         noise: `{"kind": estimator, ...its options}`.
         gate: Fields of `rmt.Gate`: which layers may be cut.
         every, epochs: Cut every `every` epochs, before the last of `epochs`.
         start: Epoch of the first cut; `every` when not given.
+        schedule: "linear" (a ramp of the strength to the last cut), "constant" (all of it from the first cut on),
+            or a function f of the epoch, such as `lambda epoch: max(0, 1 - epoch / 200)`: the fraction in [0, 1]
+            that stays of what a rule may remove. The strength is aggressiveness · (1 − f); a rule's own `horizon`
+            comes first.
         overrides: `{"match": glob of layer names or kinds, ...}` with any of rule, aggressiveness, options, noise,
             gate and min_rank.
         budget: Share of `total_parameters` to keep in the end; the strength is then what it takes, per replicate.
@@ -73,6 +77,7 @@ class Pruner:
         every: int,
         epochs: int,
         start: int | None = None,
+        schedule: Shape = "linear",
         overrides: Sequence[Mapping[str, Any]] = (),
         budget: float | None = None,
         total_parameters: int | None = None,
@@ -87,7 +92,7 @@ class Pruner:
         self.layers = {layer.name: layer for layer in layers}
         if len(self.layers) != len(layers):
             raise InvalidOption("two layers have the same name")
-        self.schedule = Schedule(every, epochs, start)
+        self.schedule = Schedule(every, epochs, start, schedule)
         self.plans = plan_layers(
             layers,
             {
@@ -183,8 +188,9 @@ class Pruner:
             What was done, or None if no cut is due.
 
         Raises:
-            InvalidOption: `validate` without `max_drop`, or the reverse.
+            InvalidOption: `validate` without `max_drop`, or the reverse; `carry` is neither of the two.
         """
+        check_carry(carry)
         if epoch not in self.epochs_due and not force:
             return None
         return prune_module(
@@ -220,13 +226,14 @@ class Pruner:
         return Case(self.layers[name], self.plans[name], values.weight, values, seed)
 
     def _add_fit(self, case: Case, memory: Memory) -> None:
-        """Fit the noise of one case, or note why it can not be cut."""
+        """Fit the noise of one case where its rule or its gate asks for it, or note why it can not be cut."""
         plan, layer = case.plan, case.layer
-        if not is_finite(case.weight):
-            case.refusal = f"its weight has {count_unusable(case.weight)} NaN or infinite entries"
+        unusable = why_unusable(case.weight)
+        if unusable is not None:
+            case.refusal = f"its {unusable}"
             return
         case.refusal = plan.gate.refusal_before_fit(head=layer.head, smaller=layer.smaller)
-        if case.refusal is not None:
+        if case.refusal is not None or not plan.needs_fit:
             return
         try:
             case.fit = self._fit(case, memory.first_fits.get(layer.name))
@@ -247,12 +254,10 @@ class Pruner:
                 raise
             case.notes.append(f"with the first fit's threshold, because {error}")
             return _frozen(first, case.spectrum)
-        if first is None:
-            return found
-        if found.zeros > MOST_ZEROS * case.spectrum.smaller:
+        if first is not None and found.zeros > MOST_ZEROS * case.spectrum.live.smaller:
             case.notes.append(f"with the first fit's threshold: {found.zeros} values are zero")
             return _frozen(first, case.spectrum)
-        return replace(found, bulk=first.bulk)
+        return found
 
     def _strengths(self, cases: list[Case], open_cases: list[Case], epoch: int) -> dict[str, float]:
         """Strength of every layer of one replicate, from the schedule or from the budget."""
@@ -271,6 +276,6 @@ class Pruner:
 
 
 def _frozen(first: NoiseFit, values: Spectrum) -> NoiseFit:
-    """The first fit with what is above its threshold now."""
+    """The first fit with what is above its threshold and removed now."""
     spikes = int((values.eigenvalues > first.threshold).sum())
-    return replace(first, spikes=spikes, zeros=values.smaller - values.nonzero)
+    return replace(first, spikes=spikes, zeros=values.live.smaller - values.live.nonzero)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -19,12 +20,15 @@ from jaxtyping import Float64
 from torch import Tensor, nn
 
 from rmt.eigen import gram_eigenvalues
-from rmt.errors import InvalidWeight
-from rmt.matrices import Factors, Weight, check_matrix, shape_of
+from rmt.matrices import Factors, Weight, check_finite, check_form, shape_of
 from rmt.module_layers import matrix_of
 
-ROUNDING = 4.0
-"""A value that truncation removed comes back from rounding as an eigenvalue below ROUNDING · eps² · λ₁."""
+DEAD = 1e-5
+"""Rows and columns of a norm below this share of the largest one are dead: those of units that train no more."""
+
+GAP, LONE_GAP = 10.0, 90.0
+"""z removed singular values lie below the others by this factor, GAP + LONE_GAP / z²: the smallest value or two of
+a whole spectrum lie apart by chance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +66,51 @@ class Spectrum:
         """√(n λ), descending."""
         return (self.larger * self.eigenvalues).sqrt()
 
-    @property
+    @cached_property
     def nonzero(self) -> int:
-        """Numerical rank: values above what rounding leaves of a removed one. Of a single matrix."""
-        largest = float(self.eigenvalues[..., 0])
+        """Numerical rank of a single matrix: p, less the values that are zero and those that truncation removed.
+
+        A value of which the Gram matrix in double precision holds nothing, up to p eps λ₁, is zero. What
+        truncation removed comes back larger, from rounding to the weight's type: entries of relative error eps
+        are a noise matrix of their own, and z of its values at the bottom reach √mean(w²) eps (√(n − p + z) + √z).
+        Values as small as that count as removed only if they lie far below the next one: small values of a bulk
+        that nothing was removed from follow each other closely.
+
+        Source of the bound: Davidson and Szarek 2001, theorem 2.13.
+        """
+        ascending = self.eigenvalues.flip(-1)
+        floor = self.smaller * torch.finfo(torch.float64).eps * float(ascending[-1])
+        return min(int((ascending > floor).sum()), self.smaller - self._removed(ascending))
+
+    def _removed(self, ascending: Tensor) -> int:
         first = self.weight.left if isinstance(self.weight, Factors) else self.weight
-        share = max(self.smaller * torch.finfo(torch.float64).eps, ROUNDING * torch.finfo(first.dtype).eps ** 2)
-        return int((self.eigenvalues > share * largest).sum())
+        count = torch.arange(1, self.smaller, dtype=torch.float64)
+        reach = ((self.larger - self.smaller + count).sqrt() + count.sqrt()).square() / self.larger
+        small = (ascending[:-1] <= torch.finfo(first.dtype).eps ** 2 * ascending.mean() * reach).nonzero()
+        if len(small) == 0:
+            return 0
+        removed = int(small[-1]) + 1
+        gap = GAP + LONE_GAP / removed**2
+        return removed if float(ascending[removed]) >= gap**2 * float(ascending[removed - 1]) else 0
+
+    @cached_property
+    def live(self) -> Spectrum:
+        """The spectrum of a single matrix without its dead rows and columns; itself if there are none.
+
+        Dead rows and columns are no noise: the law holds for what is left, with its own sides and aspect. Singular
+        values are the same, but for p − p′ that vanish with them; eigenvalues are over n′ in place of n.
+        """
+        if not isinstance(self.weight, Factors) and self.weight.ndim != 2:
+            return self  # it was drawn without a matrix
+        left, right = self.weight if isinstance(self.weight, Factors) else (self.weight, self.weight)
+        left, right = left.detach(), right.detach()
+        rows, cols = _alive(left, 1), _alive(right, 0)
+        shape = int(rows.sum()), int(cols.sum())
+        if shape == (self.rows, self.cols) or 0 in shape:
+            return self
+        weight = Factors(left[rows], right[:, cols]) if isinstance(self.weight, Factors) else left[rows][:, cols]
+        values = self.eigenvalues[: min(shape)] * (self.larger / max(shape))
+        return Spectrum(weight, *shape, values)
 
     def unstack(self) -> list[Spectrum]:
         """The spectra of a stack one by one; a single spectrum is a list of itself."""
@@ -78,6 +120,12 @@ class Spectrum:
             Spectrum(weight, self.rows, self.cols, values)
             for weight, values in zip(self.weight, self.eigenvalues, strict=True)
         ]
+
+
+def _alive(matrix: Tensor, dim: int) -> Tensor:
+    """Which rows (dim 1) or columns (dim 0) have a norm that counts."""
+    norms = torch.linalg.vector_norm(matrix.to(torch.float64), dim=dim)
+    return norms > DEAD * norms.max()
 
 
 class Core(NamedTuple):
@@ -112,22 +160,30 @@ def spectrum(weight: Weight | nn.Module) -> Spectrum:
 
     Raises:
         InvalidWeight: Wrong dimension or type, empty, NaN or infinite entries, or a module without a matrix of
-            its own.
+            its own. NaN in a stack does not raise: such a replicate has a spectrum of NaN, and the others theirs.
     """
     if isinstance(weight, nn.Module):
         weight = matrix_of(weight)
-    if isinstance(weight, Factors):
-        check_matrix(weight.left, what="left factor")
-        check_matrix(weight.right, what="right factor")
-        if weight.left.ndim == 3:
-            raise InvalidWeight("factors are taken one replicate at a time: cut off the padding of each first")
-    else:
+    if not isinstance(weight, Factors):
         weight = weight.flatten(-3) if weight.ndim in (4, 5) else weight
-        check_matrix(weight)
+    check_form(weight)
     rows, cols = shape_of(weight)
+    if isinstance(weight, Tensor) and weight.ndim == 3:
+        return Spectrum(weight, rows, cols, _stacked_eigenvalues(weight))
+    check_finite(weight)
     values = gram_eigenvalues(core_of(weight).matrix).flip(-1).clamp(min=0)
     values = torch.nn.functional.pad(values, (0, min(rows, cols) - values.shape[-1]))
     return Spectrum(weight, rows, cols, values / max(rows, cols))
+
+
+def _stacked_eigenvalues(stack: Tensor) -> Tensor:
+    """Of each matrix; one with NaN fails a whole batch on some devices, so it stays out of it."""
+    usable = torch.isfinite(stack.detach()).all(dim=-1).all(dim=-1)
+    values = torch.full((len(stack), min(stack.shape[1:])), torch.nan, dtype=torch.float64)
+    if bool(usable.any()):
+        chosen = stack if bool(usable.all()) else stack[usable]
+        values[usable.cpu()] = gram_eigenvalues(core_of(chosen).matrix).flip(-1).clamp(min=0)
+    return values / max(stack.shape[1:])
 
 
 def hill_alpha(eigenvalues: Float64[Tensor, " p"], *, top: int = 20) -> float:

@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from rmt.errors import InvalidOption, InvalidWeight
-from rmt.matrices import Factors, Layer, Weight, dense, shape_of
+from rmt.matrices import Factors, Layer, Weight, dense, shape_of, why_unusable
 from rmt.spectrum import Spectrum, spectrum
 
 
@@ -32,7 +31,7 @@ def stack_spectra(
     for name, column in weights.items():
         for r, weight in enumerate(column):
             _check(name, weight, layers)
-            if not is_finite(weight):
+            if why_unusable(weight) is not None:
                 found[name, r] = _unknown(weight)
             elif isinstance(weight, Factors):
                 found[name, r] = spectrum(weight)
@@ -45,26 +44,12 @@ def stack_spectra(
     return {name: [found[name, r] for r in range(len(column))] for name, column in weights.items()}
 
 
-def is_finite(weight: Weight) -> bool:
-    """Whether no entry is NaN or infinite."""
-    return all(bool(torch.isfinite(part).all()) for part in _parts(weight))
-
-
-def count_unusable(weight: Weight) -> int:
-    """Number of NaN or infinite entries."""
-    return sum(int((~torch.isfinite(part)).sum()) for part in _parts(weight))
-
-
 def _check(name: str, weight: Weight, layers: Mapping[str, Layer]) -> None:
     if name not in layers:
         raise InvalidOption(f"{name!r} is no layer of this pruner; known: {', '.join(layers)}")
     layer = layers[name]
     if shape_of(weight) != (layer.rows, layer.cols):
         raise InvalidWeight(f"{name} has shape {shape_of(weight)}, not {(layer.rows, layer.cols)}")
-
-
-def _parts(weight: Weight) -> tuple[Tensor, ...]:
-    return tuple(weight) if isinstance(weight, Factors) else (weight,)
 
 
 def _unknown(weight: Weight) -> Spectrum:

@@ -84,8 +84,10 @@ class Spectra:
 
 def _numbers(fit: rmt.NoiseFit | None) -> dict[str, float | int | None]:
     if fit is None:
-        return dict.fromkeys(("variance", "edge", "threshold", "spikes", "distance"))
+        return dict.fromkeys(("live_rows", "live_cols", "variance", "edge", "threshold", "spikes", "distance"))
     return {
+        "live_rows": fit.live_rows,
+        "live_cols": fit.live_cols,
         "variance": fit.variance,
         "edge": fit.singular_edge,
         "threshold": fit.singular_threshold,

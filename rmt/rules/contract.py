@@ -4,7 +4,7 @@
     def my_rule(spectrum, fit, strength, generator, *, my_option: Share | None = None) -> Tensor:
 
 - `spectrum`: the layer's `Spectrum`; singular values descending, those removed earlier are zeros at the end.
-- `fit`: its `NoiseFit`; `fit.bulk` counts removed values too, as the first fit did.
+- `fit`: its `NoiseFit`; None for a rule registered with `fit=False`, which gets by without.
 - `strength` in [0, 1]: 0 removes nothing that matters, 1 the most the rule can, and more removes no less.
 - `generator`: seeded for this layer, replicate and epoch; draw from it in the same order whatever the strength,
   so that what a weaker cut removes, a stronger one removes too.
@@ -13,9 +13,9 @@
 It returns either the singular values the layer shall have, float64 (p,), aligned with `spectrum.singular_values`
 (a zero removes), or a mask, bool (rows, cols), of the entries that stay. It changes nothing.
 
-Traits: `idempotent` (applied to its own result with the same fit it changes nothing more), `random` (uses the
-generator), and optionally `allocate`, a function (spectra, strength, options) -> a strength a layer, for rules
-that weigh layers against each other.
+Traits: `idempotent` (applied to its own result with the same fit it changes nothing more), `random` (uses
+the generator), and optionally `fit` (False: no noise fit is made for it) and `allocate`, a function (spectra,
+strength, options) -> a strength a layer, for rules that weigh layers against each other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import math
 from collections.abc import Callable
 from typing import Annotated, TypeAlias
 
-from annotated_types import Interval
+from annotated_types import Ge, Interval
 from jaxtyping import Bool, Float64
 from torch import Tensor
 
@@ -34,6 +34,8 @@ from rmt.spectrum import Spectrum
 Rule: TypeAlias = Callable[..., Tensor]
 Decision: TypeAlias = Float64[Tensor, " p"] | Bool[Tensor, "rows cols"]
 Share: TypeAlias = Annotated[float, Interval(ge=0, le=1)]
+Horizon: TypeAlias = Annotated[int, Ge(1)]
+"""T of the published schedule, f = max(0, 1 − epoch / T), which a pruner puts in place of its own."""
 
 RULES: Registry[Rule] = Registry("pruning rule")
 
@@ -58,13 +60,17 @@ def count_above(spectrum: Spectrum, threshold: float) -> int:
     return int((spectrum.eigenvalues > threshold).sum())
 
 
-def keep_fraction_below(
-    spectrum: Spectrum, threshold: float, keep: float, bulk: int | None = None
-) -> Float64[Tensor, " p"]:
-    """All values above `threshold` (eigenvalue units) and the largest ⌊keep · bulk⌋ of the others.
+def kept_rank(spectrum: Spectrum, threshold: float, keep: float) -> int:
+    """K₊ + ⌊keep (p − K₊)⌋, K₊ the number of eigenvalues above `threshold`.
 
-    `bulk` counts the values below, those removed earlier included, so that repeated cuts do not compound.
+    The p − K₊ below it include those removed earlier, so that repeated cuts do not compound.
+
+    Source: arXiv:2310.03165 and its code.
     """
     spikes = count_above(spectrum, threshold)
-    below = spectrum.smaller - spikes if bulk is None else bulk
-    return keep_largest(spectrum, spikes + share_of(below, keep))
+    return spikes + share_of(spectrum.smaller - spikes, keep)
+
+
+def keep_fraction_below(spectrum: Spectrum, threshold: float, keep: float) -> Float64[Tensor, " p"]:
+    """All values above `threshold` (eigenvalue units), and of the others the largest, a share `keep` of them."""
+    return keep_largest(spectrum, kept_rank(spectrum, threshold, keep))

@@ -29,10 +29,10 @@ def _global_shares(spectra: Sequence[Spectrum], strength: float, options: Mappin
     return [1 - float(part.double().mean()) for part in parts]
 
 
-@RULES.register(idempotent=True, random=False, allocate=_global_shares)
+@RULES.register(idempotent=True, random=False, fit=False, allocate=_global_shares)
 def magnitude(
     spectrum: Spectrum,
-    fit: NoiseFit,
+    fit: NoiseFit | None,
     strength: float,
     generator: torch.Generator,
     *,
@@ -47,10 +47,10 @@ def magnitude(
     return _without_smallest(spectrum, share)
 
 
-@RULES.register(idempotent=True, random=True, control=True)
+@RULES.register(idempotent=True, random=True, fit=False, control=True)
 def random_mask(
     spectrum: Spectrum,
-    fit: NoiseFit,
+    fit: NoiseFit | None,
     strength: float,
     generator: torch.Generator,
     *,
@@ -93,10 +93,10 @@ def _shares_by_tail(spectra: Sequence[Spectrum], strength: float, options: Mappi
     return [min(1.0, strength * (alpha if math.isfinite(alpha) else mean) / mean) for alpha in alphas]
 
 
-@RULES.register(idempotent=False, random=False, allocate=_shares_by_tail)
+@RULES.register(idempotent=False, random=False, fit=False, allocate=_shares_by_tail)
 def alpha_budget(
     spectrum: Spectrum,
-    fit: NoiseFit,
+    fit: NoiseFit | None,
     strength: float,
     generator: torch.Generator,
     *,

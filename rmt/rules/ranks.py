@@ -10,14 +10,14 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from rmt.noise import NoiseFit
-from rmt.rules.contract import RULES, Share, keep_largest, share_of
+from rmt.rules.contract import RULES, Horizon, Share, keep_largest, kept_rank, share_of
 from rmt.spectrum import Spectrum
 
 
-@RULES.register(idempotent=False, random=False)
+@RULES.register(idempotent=False, random=False, fit=False)
 def energy(
     spectrum: Spectrum,
-    fit: NoiseFit,
+    fit: NoiseFit | None,
     strength: float,
     generator: torch.Generator,
     *,
@@ -35,10 +35,10 @@ def energy(
     return keep_largest(spectrum, enough if kept > 0 else 0)
 
 
-@RULES.register(idempotent=True, random=False)
+@RULES.register(idempotent=True, random=False, fit=False)
 def rank(
     spectrum: Spectrum,
-    fit: NoiseFit,
+    fit: NoiseFit | None,
     strength: float,
     generator: torch.Generator,
     *,
@@ -51,7 +51,7 @@ def rank(
     return keep_largest(spectrum, share_of(spectrum.smaller, 1 - strength if share is None else share))
 
 
-@RULES.register(idempotent=True, random=True, control=True)
+@RULES.register(version=2, idempotent=True, random=True, control=True)
 def random_rank(
     spectrum: Spectrum,
     fit: NoiseFit,
@@ -59,6 +59,7 @@ def random_rank(
     generator: torch.Generator,
     *,
     keep_fraction: Share | None = None,
+    horizon: Horizon | None = None,
     keep_spikes: bool = True,
 ) -> Float64[Tensor, " p"]:
     """Keep the spikes and as many others as `mp_threshold` would, but drawn at random.
@@ -69,20 +70,17 @@ def random_rank(
     """
     keep = 1 - strength if keep_fraction is None else keep_fraction
     priority = torch.rand(spectrum.smaller, generator=generator, dtype=torch.float64)
-    spike = spectrum.eigenvalues > fit.threshold
-    wanted = share_of(fit.bulk, keep)
+    wanted = fit.spikes + share_of(fit.bulk, keep)
     if keep_spikes:
-        wanted += int(spike.sum())
-        priority[spike] = 2.0
-    else:
-        wanted += spectrum.smaller - fit.bulk
+        wanted = kept_rank(spectrum, fit.threshold, keep)
+        priority[spectrum.eigenvalues > fit.threshold] = 2.0
     priority[spectrum.nonzero :] = -1.0  # what is gone already is not drawn
     stays = torch.zeros(spectrum.smaller, dtype=torch.bool)
     stays[priority.argsort(descending=True)[:wanted]] = True
     return torch.where(stays, spectrum.singular_values, 0.0)
 
 
-@RULES.register(idempotent=True, random=False, control=True)
+@RULES.register(version=2, idempotent=True, random=False, control=True)
 def reverse(
     spectrum: Spectrum,
     fit: NoiseFit,
@@ -90,10 +88,11 @@ def reverse(
     generator: torch.Generator,
     *,
     keep_fraction: Share | None = None,
+    horizon: Horizon | None = None,
 ) -> Float64[Tensor, " p"]:
     """Remove as many values as `mp_threshold` would, but the largest ones: the control that must do harm."""
     keep = 1 - strength if keep_fraction is None else keep_fraction
-    kept = spectrum.smaller - fit.bulk + share_of(fit.bulk, keep)
+    kept = fit.spikes + share_of(fit.bulk, keep)  # not a count of spikes now: it is they that it removes
     values = spectrum.singular_values.clone()
     values[: max(spectrum.nonzero - kept, 0)] = 0
     return values

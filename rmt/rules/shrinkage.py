@@ -26,33 +26,32 @@ from rmt.rules.contract import RULES, share_of
 from rmt.spectrum import Spectrum
 
 
-@RULES.register(idempotent=False, random=False)
+@RULES.register(version=2, idempotent=False, random=False)
 def shrink_frobenius(
     spectrum: Spectrum, fit: NoiseFit, strength: float, generator: torch.Generator
 ) -> Float64[Tensor, " p"]:
     """Optimal shrinkage in the Frobenius norm: √((y² − γ − 1)² − 4γ) / y."""
-    y, _ = _scaled(spectrum, fit)
-    excess = y**2 - spectrum.aspect - 1
-    shrunk = (excess**2 - 4 * spectrum.aspect).clamp(min=0).sqrt() / y
+    y, _, aspect = _scaled(spectrum, fit)
+    shrunk = ((y**2 - aspect - 1) ** 2 - 4 * aspect).clamp(min=0).sqrt() / y
     return _towards(spectrum, fit, shrunk, strength)
 
 
-@RULES.register(idempotent=False, random=False)
+@RULES.register(version=2, idempotent=False, random=False)
 def shrink_operator(
     spectrum: Spectrum, fit: NoiseFit, strength: float, generator: torch.Generator
 ) -> Float64[Tensor, " p"]:
     """Optimal shrinkage in the operator norm: x √((x² + γ) / (x² + 1))."""
-    _, x = _scaled(spectrum, fit)
-    return _towards(spectrum, fit, x * ((x**2 + spectrum.aspect) / (x**2 + 1)).sqrt(), strength)
+    _, x, aspect = _scaled(spectrum, fit)
+    return _towards(spectrum, fit, x * ((x**2 + aspect) / (x**2 + 1)).sqrt(), strength)
 
 
-@RULES.register(idempotent=False, random=False)
+@RULES.register(version=2, idempotent=False, random=False)
 def shrink_nuclear(
     spectrum: Spectrum, fit: NoiseFit, strength: float, generator: torch.Generator
 ) -> Float64[Tensor, " p"]:
     """Optimal shrinkage in the nuclear norm: max(0, x⁴ − γ − √γ x y) / (x² y)."""
-    y, x = _scaled(spectrum, fit)
-    shrunk = (x**4 - spectrum.aspect - spectrum.aspect**0.5 * x * y).clamp(min=0) / (x**2 * y)
+    y, x, aspect = _scaled(spectrum, fit)
+    shrunk = (x**4 - aspect - aspect**0.5 * x * y).clamp(min=0) / (x**2 * y)
     return _towards(spectrum, fit, shrunk, strength)
 
 
@@ -74,19 +73,20 @@ def bulk_shrink(
     return torch.where(spike, spectrum.singular_values, chosen * spectrum.singular_values)
 
 
-def _scaled(spectrum: Spectrum, fit: NoiseFit) -> tuple[Tensor, Tensor]:
-    """y, and x where y is above the edge (at the edge x = γ^(1/4); below, that value stands in)."""
-    aspect = spectrum.aspect
-    y = (spectrum.eigenvalues / fit.variance).sqrt().clamp(min=1 + aspect**0.5)
-    excess = y**2 - aspect - 1
-    x = ((excess + (excess**2 - 4 * aspect).clamp(min=0).sqrt()) / 2).sqrt()
-    return y, x
+def _scaled(spectrum: Spectrum, fit: NoiseFit) -> tuple[Tensor, Tensor, float]:
+    """y, x and γ of the live part; below the edge, its x there, γ^(1/4), stands in."""
+    live = spectrum.live
+    y = spectrum.singular_values / (live.larger * fit.variance) ** 0.5
+    y = y.clamp(min=1 + live.aspect**0.5)
+    excess = y**2 - live.aspect - 1
+    x = ((excess + (excess**2 - 4 * live.aspect).clamp(min=0).sqrt()) / 2).sqrt()
+    return y, x, live.aspect
 
 
 def _towards(spectrum: Spectrum, fit: NoiseFit, shrunk: Tensor, strength: float) -> Tensor:
     values = spectrum.singular_values
     above = (spectrum.eigenvalues > fit.edge) & (shrunk > 0)
-    target = torch.minimum(shrunk * (spectrum.larger * fit.variance) ** 0.5, values)
+    target = torch.minimum(shrunk * (spectrum.live.larger * fit.variance) ** 0.5, values)
     moved = torch.where(above, values + strength * (target - values), values)
     spikes = int(above.sum())
     moved[spikes + share_of(spectrum.smaller - spikes, 1 - strength) :] = 0

@@ -1,31 +1,33 @@
 """Rules that draw a line between signal and noise and remove from below it.
 
-All map `strength` a to the fraction f = 1 − a of the values below the line that stays, largest first.
+All map `strength` a to the fraction f = 1 − a of the values below the line that stays, largest first. `horizon`
+is the T of f = max(0, 1 − epoch / T), which the pruner puts in place of its schedule.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from annotated_types import Ge
 from jaxtyping import Float64
 from torch import Tensor
 
 from rmt.marchenko_pastur import MarchenkoPastur
 from rmt.noise import NoiseFit
-from rmt.rules.contract import RULES, Share, keep_fraction_below
+from rmt.rules.contract import RULES, Horizon, Share, keep_fraction_below
 from rmt.spectrum import Spectrum
 
 
-@RULES.register(idempotent=True, random=False)
-def none(spectrum: Spectrum, fit: NoiseFit, strength: float, generator: torch.Generator) -> Float64[Tensor, " p"]:
+@RULES.register(idempotent=True, random=False, fit=False)
+def none(
+    spectrum: Spectrum, fit: NoiseFit | None, strength: float, generator: torch.Generator
+) -> Float64[Tensor, " p"]:
     """Remove nothing: the control that every sweep needs."""
     return spectrum.singular_values
 
 
-@RULES.register(idempotent=True, random=False)
+@RULES.register(version=2, idempotent=True, random=False)
 def mp_threshold(
     spectrum: Spectrum,
     fit: NoiseFit,
@@ -33,16 +35,13 @@ def mp_threshold(
     generator: torch.Generator,
     *,
     keep_fraction: Share | None = None,
-    horizon: Annotated[int, Ge(1)] | None = None,
+    horizon: Horizon | None = None,
 ) -> Float64[Tensor, " p"]:
     """Keep what is above the Tracy–Widom threshold and a fraction f = 1 − strength of the rest, largest first.
 
-    `horizon` = T replaces the ramp of strength by f = max(0, 1 − epoch / T); the pruner applies it.
-
     Source: arXiv:2310.03165 and its code (the fraction counts removed values too).
     """
-    keep = 1 - strength if keep_fraction is None else keep_fraction
-    return keep_fraction_below(spectrum, fit.threshold, keep, fit.bulk)
+    return keep_fraction_below(spectrum, fit.threshold, 1 - strength if keep_fraction is None else keep_fraction)
 
 
 @RULES.register(idempotent=True, random=False)
@@ -53,12 +52,13 @@ def mp_edge(
     generator: torch.Generator,
     *,
     keep_fraction: Share | None = None,
+    horizon: Horizon | None = None,
 ) -> Float64[Tensor, " p"]:
     """The same at the edge of the law itself, σ̂²(1 + √γ)², without the finite-size term (t = 0)."""
     return keep_fraction_below(spectrum, fit.edge, 1 - strength if keep_fraction is None else keep_fraction)
 
 
-@RULES.register(idempotent=True, random=False)
+@RULES.register(version=2, idempotent=True, random=False)
 def gavish_donoho(
     spectrum: Spectrum,
     fit: NoiseFit,
@@ -66,6 +66,7 @@ def gavish_donoho(
     generator: torch.Generator,
     *,
     keep_fraction: Share | None = None,
+    horizon: Horizon | None = None,
     noise_level: Literal["fit", "median"] = "fit",
 ) -> Float64[Tensor, " p"]:
     """The hard threshold that is optimal in mean square, λ*(γ) σ̂ √n; above the edge.
@@ -75,12 +76,12 @@ def gavish_donoho(
 
     Source: Gavish and Donoho 2014, "The optimal hard threshold for singular values is 4/√3".
     """
-    relative = hard_threshold(spectrum.aspect)
+    live = spectrum.live
     if noise_level == "fit":
-        threshold = relative**2 * fit.variance
+        variance = fit.variance
     else:
-        law_median = float(MarchenkoPastur(spectrum.aspect).median)
-        threshold = relative**2 / law_median * float(spectrum.eigenvalues.quantile(0.5))
+        variance = float(live.eigenvalues.quantile(0.5) / MarchenkoPastur(live.aspect).median)
+    threshold = hard_threshold(live.aspect) ** 2 * variance * live.larger / spectrum.larger
     return keep_fraction_below(spectrum, threshold, 1 - strength if keep_fraction is None else keep_fraction)
 
 

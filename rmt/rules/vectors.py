@@ -19,7 +19,7 @@ from rmt.spectrum import Spectrum
 _P_VALUES: WeakKeyDictionary[Spectrum, Tensor] = WeakKeyDictionary()
 
 
-@RULES.register(idempotent=True, random=False)
+@RULES.register(version=2, idempotent=True, random=False)
 def haar(
     spectrum: Spectrum,
     fit: NoiseFit,
@@ -45,11 +45,15 @@ def haar(
 
 
 def randomness(spectrum: Spectrum) -> Float64[Tensor, " p"]:
-    """The smaller p-value of the two singular vectors of each non-zero value; 0 where the value is zero."""
-    count = spectrum.nonzero
+    """The smaller p-value of the two singular vectors of each non-zero value; 0 where the value is zero.
+
+    Random directions are those of the live part: entries of dead rows and columns are zero in all of them.
+    """
+    live = spectrum.live
+    count = live.nonzero
     values = torch.zeros(spectrum.smaller, dtype=torch.float64)
     if count:
-        left, right = singular_vectors(spectrum, torch.arange(count))
+        left, right = singular_vectors(live, torch.arange(count))
         values[:count] = torch.minimum(_normality(left), _normality(right)).cpu()
     return values
 

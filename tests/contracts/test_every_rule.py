@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -188,12 +187,15 @@ def test_factors_are_pruned_like_their_product(name: str) -> None:
         torch.testing.assert_close(*decisions, rtol=1e-7, atol=1e-6)
 
 
-def test_frozen_fit_of_the_first_cut_is_what_rules_are_idempotent_in() -> None:
-    """Without the first fit's bulk, a fraction of the bulk would compound."""
+def test_the_fraction_counts_removed_values_so_that_cuts_do_not_compound() -> None:
     spectrum = rmt.spectrum(planted(60, 80))
     fit = rmt.fit(spectrum)
     once = rmt.spectrum(rebuild(spectrum, decide("mp_threshold", spectrum, fit, 0.5)))
-    compounding = replace(fit, bulk=once.nonzero - fit.spikes)
-    kept = [int(torch.count_nonzero(decide("mp_threshold", once, each, 0.5))) for each in (fit, compounding)]
-    assert kept[0] == once.nonzero
-    assert kept[1] < once.nonzero
+    assert once.nonzero == fit.spikes + (60 - fit.spikes) // 2
+    assert int(torch.count_nonzero(decide("mp_threshold", once, fit, 0.5))) == once.nonzero
+
+
+@pytest.mark.parametrize("name", [name for name in RULES if not RULES[name].traits.get("fit", True)])
+def test_a_rule_that_says_so_needs_no_fit(name: str) -> None:
+    spectrum = rmt.spectrum(planted(60, 80))
+    assert torch.equal(decide(name, spectrum, None, 0.5), decide(name, spectrum, rmt.fit(spectrum), 0.5))

@@ -180,3 +180,11 @@ def test_impossible_variance_is_refused(variance: float) -> None:
 def test_impossible_probability_is_refused(q: float) -> None:
     with pytest.raises(InvalidOption, match=r"outside \[0, 1\]"):
         MarchenkoPastur(0.5).ppf(double([0.5, q]))
+
+
+@pytest.mark.parametrize("aspect", [1.0, 0.5, 0.1, 1e-4])
+def test_cdf_is_exact_at_and_beyond_both_ends(aspect: float) -> None:
+    law = MarchenkoPastur(aspect, 2.0)
+    lower, upper = law.support
+    assert law.cdf(torch.stack([lower - 1, lower])).tolist() == [0.0, 0.0]
+    assert law.cdf(torch.stack([upper, upper + 1])).tolist() == [1.0, 1.0]

@@ -229,6 +229,24 @@ def test_taking_back_one_group_leaves_the_other_cut() -> None:
     assert torch.equal(weight_of(module, "0")[60:], whole[60:])
 
 
+def test_a_cut_after_which_validation_gives_nan_is_taken_back() -> None:
+    module = network()
+    first = weight_of(module, "0").detach().clone()
+    pruner = rmt.Pruner(rmt.layers_of(module), rule="mp_threshold", every=1, epochs=2)
+
+    def validate(now: nn.Module) -> float:
+        part = now.get_submodule("0")
+        return 0.9 if isinstance(part, nn.Linear) and torch.equal(part.weight, first) else math.nan
+
+    report = pruner.step(module, 1, validate=validate, max_drop=0.1)
+    assert report is not None
+    assert report.cuts[0].status == "kept"
+    assert report.cuts[0].reason == "taken back: validation fell to nan, below 0.8 (max_drop)"
+    assert torch.equal(weight_of(module, "0"), first)
+    with pytest.raises(InvalidOption, match="gives NaN for the module as it is"):
+        pruner.step(module, 1, validate=lambda now: math.nan, max_drop=0.1)
+
+
 @pytest.mark.parametrize("half", [{"validate": lambda module: 0.0}, {"max_drop": 0.1}])
 def test_validation_needs_both_its_parts(half: dict[str, Any]) -> None:
     module = network()

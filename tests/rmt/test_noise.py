@@ -161,6 +161,47 @@ def test_stack_is_fitted_one_by_one() -> None:
         rmt.fit(stack)
 
 
+def test_a_replicate_without_a_fit_says_why_and_disturbs_no_other() -> None:
+    stack = torch.stack([noise(60, 70, seed) for seed in range(4)])
+    clean = rmt.fit_stack(stack)
+    stack[1, 2, 3] = math.nan
+    stack[2] = 0
+    found = rmt.fit_stack(stack)
+    assert [found[0], found[3]] == [clean[0], clean[3]]
+    assert isinstance(found[1], InvalidWeight)
+    assert str(found[1]) == "weight has 1 NaN or infinite entries, the first at (2, 3)"
+    assert isinstance(found[2], DegenerateSpectrum)
+    with pytest.raises(UnknownName):
+        rmt.fit_stack(stack, "bima")
+
+
+@pytest.mark.parametrize("variance", [-1.0, math.nan, math.inf])
+def test_a_variance_that_is_none_is_refused_by_edges(variance: float) -> None:
+    with pytest.raises(InvalidOption, match=f"variance is {variance}"):
+        rmt.noise_edge(10, 10, variance)
+    with pytest.raises(InvalidOption, match=f"variance is {variance}"):
+        rmt.noise_threshold(10, 10, 0.1, variance)
+    with pytest.raises(InvalidOption, match=f"variance is {variance}"):
+        rmt.detection_limit(10, 10, variance)
+
+
+def test_impossible_sides_and_levels_are_refused_by_edges() -> None:
+    with pytest.raises(InvalidOption, match="a matrix of 0 × 5 has no spectrum"):
+        rmt.noise_edge(0, 5)
+    for beta in (0.0, 1.0, 1.5, math.nan):
+        with pytest.raises(InvalidOption, match=rf"beta is {beta}; it must lie in \(0, 1\)"):
+            rmt.noise_threshold(5, 5, beta)
+
+
+@pytest.mark.parametrize("index", ["midpoint", "left"])
+def test_the_second_pass_estimates_the_same_variance_whatever_the_level(index: str) -> None:
+    weight = noise(200, 300)
+    weight[range(4), range(4)] += 3 * rmt.detection_limit(200, 300)
+    fits = [rmt.fit(weight, beta=beta, index=index) for beta in (0.01, 0.1, 0.5, 0.9, 0.99)]
+    assert {fit.variance for fit in fits} == {fits[1].variance}
+    assert fits[-1].spikes > 10  # its threshold is inside the bulk
+
+
 def test_fit_survives_json() -> None:
     fit = rmt.fit(noise(60, 70))
     assert rmt.NoiseFit(**json.loads(json.dumps(fit.to_dict()))) == fit

@@ -80,8 +80,15 @@ def test_drawn_spectra_have_the_law_of_real_ones() -> None:
         assert 0.8 < float(one.std() / other.std()) < 1.25
 
 
-@pytest.mark.parametrize(("smaller", "aspect"), [(64, 1.0), (200, 0.3)])
+@pytest.mark.parametrize("beta", [0.5, 0.9])
+def test_a_threshold_inside_the_bulk_does_not_bias_the_variance(beta: float) -> None:
+    generator = np.random.default_rng(0)
+    variances = np.array([rmt.fit(noise_spectrum(200, 300, generator), beta=beta).variance for _ in range(150)])
+    assert abs(variances.mean() - 1) < 0.002 + 2 * variances.std() / 150**0.5
+
+
+@pytest.mark.parametrize(("smaller", "aspect"), [(64, 1.0), (200, 0.3), (64, 0.1), (100, 0.05)])
 def test_the_null_quantile_of_the_distance_is_one(smaller: int, aspect: float) -> None:
-    distances = scaled_distances(smaller, aspect, 300, seed=99) / smaller
-    share = float(np.mean(distances > null_quantile(smaller, 0.95)))
-    assert 0.02 < share < 0.09
+    distances = scaled_distances(smaller, aspect, 600, seed=99) / smaller
+    share = float(np.mean(distances > null_quantile(smaller, round(smaller / aspect), 0.95)))
+    assert 0.05 - 0.02 < share < 0.05 + 0.02  # 0.02: two standard errors, the table's own included

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import rmt
+from rmt.errors import InvalidOption
 from rmt.matrices import Factors
 
 
@@ -173,3 +174,14 @@ def test_factors_that_become_dense_again_start_afresh() -> None:
 def test_forms_must_agree() -> None:
     with pytest.raises(TypeError, match="same form"):
         rmt.project_momentum(noise(3, 3), Factors(noise(3, 1), noise(1, 3)), Factors(noise(3, 1), noise(1, 3)))
+
+
+def test_an_unknown_way_to_carry_is_refused_before_anything_is_cut() -> None:
+    module = network()
+    before = copy.deepcopy(module.state_dict())
+    with pytest.raises(InvalidOption, match="carry is 'bogus'; known: project, reset"):
+        cut(module, torch.optim.SGD(module.parameters(), lr=0.1), 0.9, carry="bogus")
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    weight = nn.Parameter(noise(3, 3))
+    with pytest.raises(InvalidOption, match="carry is 'bogus'"):
+        rmt.carry_state(torch.optim.SGD([weight], lr=0.1), [weight], [weight], weight, weight, "bogus")  # type: ignore[arg-type]

@@ -41,3 +41,10 @@ def test_a_start_moves_the_cuts_and_the_ramp_with_them(every: int, epochs: int, 
 def test_impossible_schedules_are_refused(every: int, epochs: int, start: int | None) -> None:
     with pytest.raises(InvalidOption, match="must be at least 1"):
         Schedule(every, epochs, start)
+
+
+def test_shapes_are_shares_of_the_aggressiveness() -> None:
+    constant = Schedule(2, 9, shape="constant")
+    assert [constant.strength(epoch, 0.6) for epoch in (1, 2, 8)] == [0.0, 0.6, 0.6]
+    published = Schedule(2, 9, shape=lambda epoch: max(0.0, 1 - epoch / 200))
+    assert [published.strength(epoch, 1.0) for epoch in (2, 8)] == pytest.approx([0.01, 0.04])

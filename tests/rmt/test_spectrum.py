@@ -107,11 +107,24 @@ def test_what_has_no_spectrum_is_refused(weight: torch.Tensor, message: str) -> 
 
 
 def test_unusable_entries_are_counted_and_placed() -> None:
-    weight = torch.zeros(2, 4, 5)
-    weight[1, 2, 3] = math.nan
-    weight[1, 3, 0] = math.inf
-    with pytest.raises(InvalidWeight, match=r"2 NaN or infinite entries, the first at \(1, 2, 3\)"):
+    weight = torch.zeros(4, 5)
+    weight[2, 3] = math.nan
+    weight[3, 0] = math.inf
+    with pytest.raises(InvalidWeight, match=r"weight has 2 NaN or infinite entries, the first at \(2, 3\)"):
         rmt.spectrum(weight)
+    with pytest.raises(InvalidWeight, match=r"right factor has 2 NaN or infinite entries, the first at \(2, 3\)"):
+        rmt.spectrum(rmt.Factors(torch.ones(6, 4), weight))
+
+
+def test_a_replicate_with_nan_leaves_the_spectra_of_the_others() -> None:
+    stack = torch.stack([matrix(12, 20, seed) for seed in range(3)])
+    clean = rmt.spectrum(stack).eigenvalues
+    stack[1, 2, 3] = math.nan
+    found = rmt.spectrum(stack)
+    assert torch.equal(found.eigenvalues[[0, 2]], clean[[0, 2]])
+    assert bool(found.eigenvalues[1].isnan().all())
+    assert found.unstack()[1].nonzero == 0
+    assert bool(rmt.spectrum(torch.full((2, 3, 4), math.nan)).eigenvalues.isnan().all())
 
 
 def test_hill_alpha_of_a_power_law() -> None:

@@ -113,12 +113,13 @@ def law_density(spectrum: LayerSpectrum) -> list[tuple[float, float]]:
     from rmt import MarchenkoPastur
 
     fit = spectrum.fit or {}
-    larger, smaller = max(fit["rows"], fit["cols"]), min(fit["rows"], fit["cols"])
+    # The law is that of the part without rows and columns of zeros; older records do not tell it apart.
+    smaller, larger = sorted((fit.get("live_rows", fit["rows"]), fit.get("live_cols", fit["cols"])))
     law = MarchenkoPastur(smaller / larger, fit["variance"])
     low, high = (float(np.sqrt(larger * float(end))) for end in law.support)
     # Dense at both ends, where the density rises like a square root.
     s = low + (high - low) * (1 - np.cos(np.linspace(1e-3, np.pi, 160))) / 2
-    bulk = 1.0 - fit["spikes"] / smaller
+    bulk = (smaller - fit["spikes"]) / min(fit["rows"], fit["cols"])
     density = law.pdf(torch.from_numpy(s**2 / larger)).numpy() * 2 * s / larger * bulk
     return list(zip(s.tolist(), density.tolist(), strict=True))
 
