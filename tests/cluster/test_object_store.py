@@ -119,7 +119,7 @@ def endpoint(store: ObjectStore) -> str:
     return f"http://{HOST}:{store.port}"
 
 
-def client(store: ObjectStore, state: Path, user: str):  # type: ignore[no-untyped-def]
+def client(store: ObjectStore, state: Path, user: str):
     session = botocore.session.Session()
     session.set_config_variable("credentials_file", str(secret_path(state, S3_CREDENTIALS[user])))
     return session.create_client("s3", endpoint_url=endpoint(store), region_name="us-east-1")

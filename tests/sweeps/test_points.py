@@ -79,7 +79,7 @@ def test_crossing_gives_every_cell_the_same_draws(kind):
     space = {"prune.rule": RULES, "training.optimiser.lr": LR, "prune.every": {"grid": [1, 2]}}
     found = points(space=space, design={"kind": kind, "points": 4, "cross": "grids"})
     assert len(found) == 2 * 2 * 4
-    cells = {}
+    cells: dict[tuple[str, int], list[float]] = {}
     for point in found:
         cells.setdefault((point["prune.rule"], point["prune.every"]), []).append(point["training.optimiser.lr"])
     assert set(cells) == set(itertools.product(RULES["grid"], [1, 2]))

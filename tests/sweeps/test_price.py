@@ -1,13 +1,14 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from sweeps import records
-from sweeps.planning import make_plan
+from sweeps.planning import Plan, make_plan
 from sweeps.price import price
 from sweeps.spec import build_spec
 
-SPEC = {
+SPEC: dict[str, Any] = {
     "name": "p",
     "trial": {
         "data": {"kind": "synthetic", "train_examples": 100, "validation": 20},
@@ -56,7 +57,7 @@ def test_time_follows_from_recorded_trials_of_the_same_shape(tmp_path):
 
 
 def test_measures_are_in_the_price_where_they_are_recorded(tmp_path):
-    def plan(measures):
+    def plan(measures: list[str]) -> Plan:
         trial = {**SPEC["trial"], "prune": {"rule": "none"}, "measures": {"end": measures}}
         return make_plan(build_spec({**SPEC, "trial": trial}), lambda data: "fingerprint of these data")
 

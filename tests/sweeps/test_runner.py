@@ -40,7 +40,9 @@ def test_every_trial_is_handed_out_once_whatever_happens(data: st.DataObject) ->
         data.draw(st.dictionaries(st.integers(0, place - 1), st.integers(1, 9), max_size=3)) if place else {}
         for place in range(count)
     ]
-    order, running, seen = PlanOrder(waits), {}, []
+    order = PlanOrder(waits)
+    running: dict[str, int] = {}
+    seen: list[int] = []
     while (found := order.suggest(f"t{len(seen)}")) != Searcher.FINISHED:
         if isinstance(found, dict):
             running[f"t{len(seen)}"] = 0

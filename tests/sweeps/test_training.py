@@ -174,10 +174,10 @@ def test_a_batch_larger_than_the_set_is_refused() -> None:
 
 def test_measures_at_epochs_are_those_of_a_training_that_ends_there() -> None:
     """The rate is constant, so the first epochs of a longer training are a shorter one."""
-    asked = {"end": [], "at_epochs": {0: ["hessian_top"], 2: ["spectra", "certify", "stable_rank", "hessian_top"]}}
-    run = training(trial(measures=asked, prune__every=2), [0, 1], torch.float32)
+    at_epochs = {0: ["hessian_top"], 2: ["spectra", "certify", "stable_rank", "hessian_top"]}
+    run = training(trial(measures={"end": [], "at_epochs": at_epochs}, prune__every=2), [0, 1], torch.float32)
     finish(run)
-    short = trial(measures={"end": asked["at_epochs"][2]}, training__epochs=2, prune={"rule": "none"})
+    short = trial(measures={"end": at_epochs[2]}, training__epochs=2, prune={"rule": "none"})
     ended = training(short, [0, 1], torch.float32)
     finish(ended)
     for r in range(2):
@@ -251,8 +251,8 @@ def test_trainings_of_one_split_share_their_examples() -> None:
 
 
 def test_an_override_without_options_keeps_those_of_the_rule() -> None:
-    prune = {"rule": "rank", "options": {"rank": 7}, "every": 1, "layers": [{"match": "head", "rule": "none"}]}
-    prune["layers"] += [{"match": "linear1", "aggressiveness": 0.5}]
+    layers = [{"match": "head", "rule": "none"}, {"match": "linear1", "aggressiveness": 0.5}]
+    prune = {"rule": "rank", "options": {"rank": 7}, "every": 1, "layers": layers}
     run = training(trial(prune=prune, training__epochs=2), [0], torch.float32)
     finish(run)
     ranks = {layer["name"]: layer["rank"] for layer in run.outcome(0).layers}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sweeps.report.evidence import Evidence
-from sweeps.report.figures.spectra import _histogram, _law, layer_spectrum
+from sweeps.report.figures.spectra import _histogram, law_density, layer_spectrum
 from sweeps.report.layers import LayerSpectrum, cut_layers, fits_of, ranks_of, read, representative, spectra_of
 from sweeps.report.scales import Linear
 from tests.sweeps.report.generator import DUE, EPOCHS, HEAD, LAYERS
@@ -73,7 +73,7 @@ def test_the_drawn_law_and_the_histogram_account_for_every_value(evidence: Evide
             density, edges = _histogram(one, scale)
             assert (density * np.diff(edges)).sum() == pytest.approx(1 - one.removed / total)
             if one.fit:
-                points = np.array(_law(one, scale))
+                points = np.array(law_density(one))
                 mass = np.trapezoid(points[:, 1], points[:, 0])
                 assert mass == pytest.approx(1 - one.fit["spikes"] / total, abs=2e-3)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweeps.report.blocks import Figure, Table
+from sweeps.report.blocks import Figure, Paragraph, Table
 from sweeps.report.contrasts import contrasts
 from sweeps.report.evidence import Evidence
 from sweeps.report.figures.forest import forest
@@ -51,7 +51,7 @@ def test_spread_beyond_the_test_set_is_drawn_and_written_beside_the_raw_one(with
     assert {"sd beyond what the test set alone gives", "variance, pruned ÷ unpruned"} <= texts
     titles = [column.title for column in variances(with_bits, found).columns]
     assert titles[-2:] == ["sd beyond test set", "ratio beyond it"]
-    luck = next(block.text for block in of_all(found) if getattr(block, "strong", "") == "Luck.")
+    luck = next(b.text for b in of_all(found) if isinstance(b, Paragraph) and b.strong == "Luck.")
     assert re.search(r"alone makes \d+ % of a trial's variance", luck)
     caption = next(block.caption for block in against_twins(with_bits, found).blocks if isinstance(block, Figure))
     assert "open diamond" in caption
