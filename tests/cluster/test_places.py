@@ -18,6 +18,7 @@ import yaml
 from cluster import containers
 from cluster.commands import RayHead, RayWorker, Service
 from cluster.serve import parse
+from tests.cluster.kuberay_schema import SCHEMAS
 
 KUBERNETES = "1.31"
 CLOUDS = ("aws", "gcp")
@@ -46,6 +47,19 @@ def test_the_base_is_valid_kubernetes(base: list[dict[str, Any]]) -> None:
         kubernetes_validate.validate(pod, KUBERNETES, strict=True)
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(pod | {"spec": {"continers": []}}, KUBERNETES, strict=True)
+
+
+def test_kuberays_resources_have_the_fields_that_its_api_knows(
+    base: list[dict[str, Any]], repository: Path
+) -> None:
+    (ray_cluster,) = (resource for resource in base if resource["kind"] == "RayCluster")
+    job = yaml.safe_load((repository / "cluster" / "kuberay" / "sweep-job.yaml").read_text())
+
+    for resource in (ray_cluster, job):
+        jsonschema.validate(resource, SCHEMAS[resource["kind"]])
+        wrong = resource | {"spec": resource["spec"] | {"rayVersoin": "2.60.0"}}
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(wrong, SCHEMAS[resource["kind"]])
 
 
 def test_containers_run_what_the_compose_file_runs(base: list[dict[str, Any]]) -> None:
