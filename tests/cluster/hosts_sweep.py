@@ -11,7 +11,7 @@ from tests.cluster.hosts import Host
 
 # On one core each of the trials takes some seconds; `epochs` makes them longer.
 SPEC = """
-name: hosts
+name: {name}
 trial:
   data: {{kind: digits, validation: 300, train_size: 400}}
   model: {{kind: mlp, widths: [64, 64]}}
@@ -23,9 +23,9 @@ replicates: {{initialisation: 3}}
 """
 # What MLflow holds of a sweep: how many runs each replicate has, and how many metric points stand there twice.
 MLFLOW = """
-import collections, json, mlflow
+import collections, json, mlflow, sys
 client = mlflow.MlflowClient()
-experiment = client.get_experiment_by_name("hosts")
+experiment = client.get_experiment_by_name(sys.argv[1])
 runs = client.search_runs([experiment.experiment_id], "tags.level = 'replicate'", max_results=1000)
 doubled = 0
 for run in runs:
@@ -49,6 +49,8 @@ class Sweep:
     hosts: dict[str, Host]
     epochs: int
     rates: int
+    name: str = "hosts"
+    first: float = 0.01  # the lowest learning rate: sweeps that differ in it share no replicate
 
     @property
     def replicates(self) -> int:
@@ -64,15 +66,16 @@ class Sweep:
         client = self.hosts["client"]
         specs = client.folder / "sweeps"
         specs.mkdir(exist_ok=True)
-        rates = [round(0.01 * (1 + index), 2) for index in range(self.rates)]
+        rates = [round(self.first + 0.01 * index, 4) for index in range(self.rates)]
         every = max(1, self.epochs // 2)
-        (specs / "hosts.yaml").write_text(SPEC.format(epochs=self.epochs, every=every, rates=rates))
-        submit = ["ray", "job", "submit", "--working-dir", str(specs), "--", "sweeps", "run", "hosts.yaml"]
+        text = SPEC.format(name=self.name, epochs=self.epochs, every=every, rates=rates)
+        (specs / f"{self.name}.yaml").write_text(text)
+        submit = ["ray", "job", "submit", "--working-dir", str(specs), "--", "sweeps", "run", f"{self.name}.yaml"]
         return client.begin(*submit, variables=containers.CLIENT)
 
     def records(self) -> dict[Path, bytes]:
         """The records that are there now."""
-        return {path: path.read_bytes() for path in self.storage.glob("hosts/trials/*/*/record.json")}
+        return {path: path.read_bytes() for path in self.storage.glob(f"{self.name}/trials/*/*/record.json")}
 
     def statuses(self) -> Counter[str]:
         return Counter(json.loads(content)["status"] for content in self.records().values())
@@ -84,7 +87,7 @@ class Sweep:
     def epochs_twice(self) -> int:
         """Lines of histories that repeat an epoch, or histories that miss one."""
         wrong = 0
-        for path in self.storage.glob("hosts/trials/*/*/history.jsonl"):
+        for path in self.storage.glob(f"{self.name}/trials/*/*/history.jsonl"):
             epochs = [json.loads(line)["epoch"] for line in path.read_text().splitlines()]
             wrong += epochs != list(range(1, self.epochs + 1))
         return wrong
@@ -93,7 +96,7 @@ class Sweep:
         """What MLflow holds, asked from the client with the administrator's password."""
         password = (self.hosts["client"].secrets / "mlflow_admin_password").read_text()
         user = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": password}
-        done = self.hosts["client"].run("python", "-c", MLFLOW, variables=containers.CLIENT | user)
+        done = self.hosts["client"].run("python", "-c", MLFLOW, self.name, variables=containers.CLIENT | user)
         lines = [line for line in done.stdout.splitlines() if line.startswith("found ")]
         assert lines, done.stdout + done.stderr
         found: dict[str, object] = json.loads(lines[0].removeprefix("found "))

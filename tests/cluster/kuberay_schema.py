@@ -1,8 +1,8 @@
 """The fields of KubeRay's `ray.io/v1` resources as its API names them; pods have Kubernetes' own schema.
 
 No package ships the operator's schema, so this is ours, after its API reference ("KubeRay CRD API reference" in
-Ray's documentation, KubeRay 1.6): names, types and the values that are listed. A field that is not here is refused,
-as strict validation on a cluster refuses what it does not know; fields of newer releases are left out.
+Ray's documentation, KubeRay 1.6): names, types and the values that are listed. A field that is not here is
+refused, as strict validation on a cluster refuses what it does not know; fields of newer releases are left out.
 """
 
 from typing import Any

@@ -1,0 +1,162 @@
+"""What hosts give: python -m benchmarks.hosts [--epochs 1500] [--faults], as root on a machine that is free.
+
+Hosts are network namespaces with the services of docker-compose.yml (`tests/cluster/hosts.py`): a head, two
+workers of one core each, and a host with MLflow, PostgreSQL and the object store.
+
+ready       seconds until all of it answers, credentials demanded
+throughput  a sweep on two workers against one, beside two bare processes against one, each pinned to its core
+faults      a sweep with a worker killed and a link cut for 20 s, beside the same undisturbed
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from cluster import processes
+from tests.cluster.hosts import Host, cluster_of_hosts, why_not
+from tests.cluster.hosts_sweep import SPEC, Sweep
+
+RATES = 4
+BARE = """
+import sys, time
+from sweeps import load_spec, run_trial
+spec = load_spec(sys.argv[1])
+trials = [spec.trial_at({"training.optimiser.lr": rate}) for rate in spec.space["training.optimiser.lr"].ends]
+for trial in trials[:1]:
+    run_trial(trial.model_copy(update={"training": trial.training.model_copy(update={"epochs": 2})}), id, seeds=3)
+print("ready", flush=True)
+sys.stdin.readline()
+begun = time.monotonic()
+for trial in trials:
+    run_trial(trial, lambda row: None, seeds=3)
+print(time.monotonic() - begun)
+"""
+
+
+def say(name: str, value: str) -> None:
+    print(f"{name:<70} {value}", flush=True)
+
+
+def pin(host: Host, service: str, core: int) -> None:
+    """Keep a service, and all it will start, on one core."""
+    for process in processes.trees([host.services[service]], host.folder):
+        process.cpu_affinity([core])
+
+
+def seconds_of(sweep: Sweep) -> float:
+    """Run a sweep; from the first replicate's begin to the last one's end, which leaves the driver's start out."""
+    process = sweep.begin()
+    said, _ = process.communicate(timeout=3600)
+    assert process.returncode == 0, said
+    records = [json.loads(content) for content in sweep.records().values()]
+    assert len(records) == sweep.replicates
+    return (max(each["ended"] for each in records) - min(each["started"] for each in records)) / 1000
+
+
+def bare(folder: Path, count: int, epochs: int) -> float:
+    """Seconds of so many processes, each pinned to its core, that train two trials each."""
+    spec = folder / "bare.yaml"
+    spec.write_text(SPEC.format(name="bare", epochs=epochs, every=epochs // 2, rates=[0.01, 0.02]))
+    running = [
+        subprocess.Popen(
+            ["taskset", "--cpu-list", str(core), sys.executable, "-c", BARE, str(spec)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for core in range(count)
+    ]  # fmt: skip
+    for process in running:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    return max(float(process.communicate()[0]) for process in running)
+
+
+def throughput(hosts: dict[str, Host], folder: Path, epochs: int) -> None:
+    """Two workers against one, and two bare processes against one, in the same run."""
+    one_bare, two_bare = bare(folder, 1, epochs), bare(folder, 2, epochs)
+    for core, worker in enumerate(("worker-1", "worker-2")):
+        pin(hosts[worker], "ray-worker", core)
+    both = seconds_of(Sweep(hosts, epochs, RATES, "both"))
+    second = hosts["worker-2"]
+    processes.end([second.services["ray-worker"]], second.folder)
+    time.sleep(40)  # until the head has given it up
+    alone = seconds_of(Sweep(hosts, epochs, RATES, "alone", first=0.011))
+    bare_ratio, ratio = 2 * one_bare / two_bare, alone / both
+    say("two bare pinned processes against one, throughput", f"{bare_ratio:.2f}x")
+    say("two worker hosts of one core against one, throughput", f"{ratio:.2f}x")
+    say("share of what bare processes reach", f"{ratio / bare_ratio:.2f}")
+
+
+def faults(hosts: dict[str, Host], epochs: int, rates: int) -> None:
+    """The same sweep undisturbed, and with a worker killed and a link cut."""
+    begun = time.monotonic()
+    seconds_of(Sweep(hosts, epochs, rates, "calm"))
+    calm = time.monotonic() - begun
+    sweep = Sweep(hosts, epochs, rates, "storm", first=0.011)
+    begun = time.monotonic()
+    process = sweep.begin()
+    time.sleep(calm / 4)
+    hosts["worker-1"].kill("ray-worker")
+    time.sleep(calm / 4)
+    hosts["worker-2"].link("down")
+    time.sleep(20)
+    hosts["worker-2"].link("up")
+    said, _ = process.communicate(timeout=3600)
+    assert process.returncode == 0, said
+    found = sweep.in_mlflow()
+    assert isinstance(found["runs"], dict)
+    say(
+        "sweep undisturbed; with a worker killed and a link cut for 20 s",
+        f"{calm:.0f} s; {time.monotonic() - begun:.0f} s",
+    )
+    say(
+        "replicates planned; recorded; in MLflow",
+        f"{sweep.replicates}; {len(sweep.records())}; {len(found['runs'])}",
+    )
+    say(
+        "epochs missing or twice in histories; points twice in MLflow",
+        f"{sweep.epochs_twice()}; {found['doubled']}",
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=1500)
+    parser.add_argument(
+        "--faults", action="store_true", help="also the sweep with faults, which takes ten minutes"
+    )
+    given = parser.parse_args()
+    if reason := why_not():
+        sys.exit(f"hosts can not be made here: {reason}")
+    folder = Path(tempfile.mkdtemp(prefix="rmt-hosts-"))
+    folder.chmod(0o755)
+    say("load of the machine before", f"{psutil.getloadavg()[0]:.1f}")
+    begun = time.monotonic()
+    try:
+        with cluster_of_hosts(folder) as hosts:
+            say(
+                "a head, two workers, MLflow on PostgreSQL, object store: ready after",
+                f"{time.monotonic() - begun:.0f} s",
+            )
+            if given.faults:
+                faults(hosts, given.epochs, 40)
+            throughput(hosts, folder, given.epochs)
+    finally:
+        shutil.rmtree(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
