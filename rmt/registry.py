@@ -95,6 +95,18 @@ class Registry(Generic[F]):
 
         return add
 
+    def joined(self, other: Registry[F]) -> Registry[F]:
+        """A registry of what is in either, as it is now.
+
+        Raises:
+            DuplicateName: A name is in both.
+        """
+        if both := sorted(set(self._entries) & set(other._entries)):
+            raise DuplicateName(f"{self.kind} {both[0]!r} is already registered")
+        made: Registry[F] = Registry(self.kind)
+        made._entries = self._entries | other._entries
+        return made
+
     def __getitem__(self, name: str) -> Entry[F]:
         try:
             return self._entries[name]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps import storage as storages
 from sweeps.errors import Problem, SpecError
-from sweeps.forks import plan_forks, tidy
+from sweeps.forks import Forks, plan_forks, tidy
 from sweeps.lease import lease
 from sweeps.planning import Plan, Progress, make_plan
 from sweeps.progress import SweepProgress
@@ -23,6 +23,7 @@ from sweeps.trial_spec import TrialSpec
 if TYPE_CHECKING:
     from sweeps.data import Dataset
     from sweeps.runner import Show
+    from sweeps.search.adaptive import Search
     from sweeps.stopping import Judge
     from sweeps.tracking import Lag
 
@@ -75,12 +76,24 @@ def plan(
     from sweeps.data import load
 
     sweep = _loaded(spec)
-    made = make_plan(sweep, lambda data: load(data, download=download).fingerprint)
-    if problems := list(dict.fromkeys(_misfits(made))):
-        raise SpecError(problems)
     folder = storages.resolve(storage, sweep.storage) / sweep.name
-    made = extended(made, folder)
+    search = search_of(sweep, folder, download=download)
+    made = make_plan(sweep, lambda data: load(data, download=download).fingerprint) if not search else search.plan
+    if problems := list(dict.fromkeys(_misfits(search.representatives() if search else made))):
+        raise SpecError(problems)
+    if search is None:
+        made = extended(made, folder)
     return made, made.progress(folder)
+
+
+def search_of(spec: SweepSpec, folder: Path, *, download: bool = False) -> Search | None:
+    """The adaptive search of a sweep as far as it is recorded; None for an explicit design."""
+    if not spec.design.is_adaptive:
+        return None
+    from sweeps.data import load
+    from sweeps.search.adaptive import Search
+
+    return Search(spec, folder, lambda data: load(data, download=download).fingerprint)
 
 
 def run(
@@ -217,6 +230,9 @@ def _train(
     Returns:
         The plan as it is then, whether it came to its end, and how many replicates were trained.
     """
+    search = search_of(made.spec, folder)
+    if search is not None:
+        return _train_searched(search, progress, folder, address, show)
     trials = [trial for trial in made if progress.to_train(trial)]
     if not trials:
         return made, True, 0
@@ -229,7 +245,7 @@ def _train(
             made.spec.objective, len(trials), sum(len(progress.to_train(trial)) for trial in trials)
         )
         forks = plan_forks(trials, progress, folder, made.spec.resources)
-        judge = _judge(made, progress, folder)
+        judge = _judge(made, progress, folder, len(made))
         with session(address) as scratch:  # one a round: a round is a launch like any other, and begins afresh
             require(made.spec.resources)
             complete = train(
@@ -245,14 +261,35 @@ def _train(
     return made, complete, trained
 
 
-def _judge(made: Plan, progress: Progress, folder: Path) -> Judge | None:
+def _train_searched(
+    search: Search, progress: Progress, folder: Path, address: str | None, show: Show | None
+) -> tuple[Plan, bool, int]:
+    """Train what an adaptive search began, chooses, and ends with; returns what `_train` does."""
+    if search.is_over:
+        return search.plan, True, 0
+    from sweeps.ray_session import require, session
+    from sweeps.runner import train
+
+    spec = search.spec
+    live = SweepProgress(spec.objective, search.left, search.left * search.replicates)
+    judge = _judge(search.plan, progress, folder, search.most)
+    datasets = _datasets(search.representatives())
+    with session(address) as scratch:
+        require(spec.resources)
+        complete = train(
+            [], folder, datasets, spec, Forks(), live, show or (lambda _: None), scratch, judge, search
+        )
+    return search.plan, complete, live.done
+
+
+def _judge(made: Plan, progress: Progress, folder: Path, expected: int) -> Judge | None:
     """The sweep's stopper with what is recorded; stops that do not stand are withdrawn."""
     from sweeps import stopping
 
     stopping.settle(made.spec, folder, made)
     if made.spec.stopper is None:
         return None
-    judge = stopping.Judge(made.spec, folder, made)
+    judge = stopping.Judge(made.spec, folder, made, expected=expected)
     for trial in made:
         if progress.to_train(trial):
             judge.catch_up(trial)

@@ -17,7 +17,7 @@ from sweeps.identity import Namer
 from sweeps.points import points_of
 from sweeps.seeds import Seeds, crossed
 from sweeps.space import Point
-from sweeps.spec import SweepSpec
+from sweeps.spec import SweepSpec, build_trial
 from sweeps.status import Status
 from sweeps.trial_spec import Data, TrialSpec
 
@@ -62,6 +62,18 @@ class PlannedTrial:
             "replicates": [{"replicate_id": r.replicate_id, "seeds": r.seeds.document()} for r in self.replicates],
         }
 
+    @classmethod
+    def from_document(cls, plain: Document) -> PlannedTrial:
+        """Inverse of `document`."""
+        return cls(
+            **{name: plain[name] for name in ("trial_id", "role", "twin", "point", "fingerprint")},
+            spec=build_trial(plain["config"]),
+            replicates=tuple(
+                PlannedReplicate(one["replicate_id"], Seeds.from_document(one["seeds"]))
+                for one in plain["replicates"]
+            ),
+        )
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -69,11 +81,13 @@ class Plan:
 
     Attributes:
         points_left_out: Points of the design that `budget.max_trials` has no room for.
+        search: The log of an adaptive search, whose trials are planned as it goes; None for an explicit design.
     """
 
     spec: SweepSpec
     trials: tuple[PlannedTrial, ...]
     points_left_out: int = 0
+    search: Document | None = None
 
     def __iter__(self) -> Iterator[PlannedTrial]:
         return iter(self.trials)
@@ -95,6 +109,7 @@ class Plan:
             "objective": self.spec.objective.model_dump(mode="json"),
             **({"until": until.model_dump(mode="json")} if (until := self.spec.replicates.until) else {}),
             "trials": [trial.document() for trial in self.trials],
+            **({"search": self.search} if self.search is not None else {}),
         }
 
     def progress(self, sweep: Path) -> Progress:
@@ -175,7 +190,7 @@ def make_plan(spec: SweepSpec, fingerprint: Fingerprint) -> Plan:
     """
     assembly = Assembly(spec.trial_document())
     points = points_of(spec, assembly)
-    builder = _Builder(spec, assembly, _once_per_data(fingerprint))
+    builder = _Builder(spec, assembly, once_per_data(fingerprint))
     most = spec.budget.max_trials
     with _without_collection():
         for number, point in enumerate(points):
@@ -276,7 +291,8 @@ def _unpruned(point: Point) -> Point:
     return {path: value for path, value in point.items() if not path.startswith("prune.")}
 
 
-def _once_per_data(fingerprint: Fingerprint) -> Fingerprint:
+def once_per_data(fingerprint: Fingerprint) -> Fingerprint:
+    """The same, asked once for each data set."""
     known: dict[str, str] = {}
 
     def remembered(data: Data) -> str:

@@ -118,7 +118,7 @@ def _some(names: set[str]) -> str:
 
 def check_design(spec: SweepSpec) -> Iterator[Problem]:
     """What is wrong between the design and the space: dimensions it can not draw or cross."""
-    entry = DESIGNS[spec.design.kind]
+    entry = spec.design.entry
     if spec.design.cross and spec.design.kind == "grid":
         yield Problem(
             "design.cross", "grid crosses every dimension already; leave it out, or draw with another kind"

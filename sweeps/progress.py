@@ -36,6 +36,10 @@ class SweepProgress:
     best: tuple[float, str] | None = None
     since: float = field(default_factory=time.monotonic)
 
+    def expect(self, trials: int, replicates: int) -> None:
+        """At least so many are trained by this launch."""
+        self.trials, self.replicates = max(self.trials, trials), max(self.replicates, replicates)
+
     def report(self, trial: PlannedTrial, row: Mapping[str, Any]) -> None:
         """A trial has trained to an epoch."""
         self.running[trial.trial_id] = int(row["epoch"])

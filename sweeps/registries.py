@@ -16,6 +16,7 @@ def registries() -> dict[str, Registry[Any]]:
     from sweeps.initialisations import INITIALISATIONS
     from sweeps.models import ARCHITECTURES
     from sweeps.optimisers import OPTIMISERS, SCHEDULES
+    from sweeps.search import SEARCHERS
     from sweeps.statistics import STATISTICS
     from sweeps.stoppers import STOPPERS
 
@@ -30,6 +31,7 @@ def registries() -> dict[str, Registry[Any]]:
         "noise": NOISE,
         "measures": MEASURES,
         "designs": DESIGNS,
+        "searchers": SEARCHERS,
         "stoppers": STOPPERS,
         "statistics": STATISTICS,
     }

@@ -8,6 +8,7 @@ What happens to a trial that
 - loses its worker or node: Ray starts it again, at most `RETRIES` times; it goes on from what is recorded and
   saved. When even that fails, the driver writes the `failed` records that nobody else is left to write.
 - is interrupted (Ctrl-C): it is saved where it is; launching again goes on from there.
+- is chosen as the sweep goes: the search is asked for it when there is room, and told when it has ended.
 - forks from another: it is held back until that one has been there, or has ended.
 """
 
@@ -15,12 +16,14 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray import tune
 from ray.tune import Callback
 from ray.tune.search import Searcher
@@ -31,7 +34,8 @@ from sweeps.forks import Forks, Leftovers
 from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.progress import SweepProgress
 from sweeps.result import ReplicateResult, record_of
-from sweeps.spec import SweepSpec
+from sweeps.search.adaptive import Search
+from sweeps.spec import Resources, SweepSpec
 from sweeps.status import Status
 from sweeps.stopping import Judge
 from sweeps.trainable import ReplicatesTrainable, pending
@@ -95,6 +99,46 @@ class PlanOrder(Searcher):
         """Records are the state."""
 
 
+class Suggestions(Searcher):
+    """Hands out the trials of an adaptive search, a new one when there is room for it and not before.
+
+    So each is chosen from all that is known by then. Ray keeps the one process that has become free in between.
+
+    Args:
+        search: Chooses them.
+        trials: Grows by each one.
+        at_once: How many are under way at a time.
+        progress: Told when they are more than was thought, twins at the end.
+    """
+
+    def __init__(self, search: Search, trials: list[PlannedTrial], at_once: int, progress: SweepProgress) -> None:
+        super().__init__(metric="epoch", mode="max")
+        self._search, self._trials, self._at_once, self._progress = search, trials, at_once, progress
+        self._running: dict[str, PlannedTrial] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial; None, which Tune asks again after, while there is no room or it is not known yet."""
+        if len(self._running) >= self._at_once:
+            return None
+        planned = self._search.next()
+        if planned is None:
+            return None if self._running else Searcher.FINISHED
+        self._running[trial_id] = planned
+        self._trials.append(planned)
+        self._progress.expect(len(self._trials), sum(len(trial.replicates) for trial in self._trials))
+        return {"position": len(self._trials) - 1, "trial_id": planned.trial_id}
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """A trial has ended: its records say what the search learns from it."""
+        self._search.end(self._running.pop(trial_id))
+
+    def save(self, checkpoint_path: str) -> None:
+        """The log of the search is its state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """The log of the search is its state."""
+
+
 class _Watcher(Callback):
     """Passes what Tune sees on to the progress."""
 
@@ -136,7 +180,7 @@ class _Watcher(Callback):
 
 
 def train(
-    trials: Sequence[PlannedTrial],
+    trials: list[PlannedTrial],
     sweep: Path,
     datasets: dict[str, Dataset],
     spec: SweepSpec,
@@ -145,6 +189,7 @@ def train(
     show: Show,
     scratch: Path,
     judge: Judge | None = None,
+    search: Search | None = None,
 ) -> bool:
     """Train trials on the Ray that this process is connected to.
 
@@ -158,6 +203,7 @@ def train(
         show: Called after every change of it.
         scratch: For Tune's own files.
         judge: Decides after each epoch which trials stop.
+        search: Chooses the trials as it goes, which are then added to `trials`.
 
     Returns:
         Whether the run came to its end; false after an interrupt.
@@ -178,11 +224,13 @@ def train(
         {position_of[other]: epoch for other, epoch in forks.waits.get(trial.trial_id, {}).items()}
         for trial in trials
     ]
+    room = spec.design.options.get("at_once") or _room(spec.resources)
+    order = PlanOrder(waits) if search is None else Suggestions(search, trials, room, progress)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
         tune_config=tune.TuneConfig(
-            search_alg=PlanOrder(waits),
-            num_samples=len(trials),
+            search_alg=order,
+            num_samples=len(trials) if search is None else sys.maxsize,  # it says itself when it is over
             reuse_actors=True,
             trial_name_creator=lambda trial: trials[trial.config["position"]].trial_id,
             trial_dirname_creator=lambda trial: str(trial.config["position"]),
@@ -198,10 +246,17 @@ def train(
     )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is in the records and on our own lines
     results = tuner.fit()
-    complete = len(progress.outcomes) == len(trials)
+    complete = len(progress.outcomes) == len(trials) and (search is None or search.is_over)
     if complete:
         reconcile(trials, sweep, "; ".join(map(_first_line, results.errors)))
     return complete
+
+
+def _room(resources: Resources) -> int:
+    """Trials that the connected Ray has room for at once."""
+    there = ray.cluster_resources()
+    wanted = (("CPU", resources.cpus), ("GPU", resources.gpus))
+    return max(1, min(int(there.get(name, 0) / amount) for name, amount in wanted if amount))
 
 
 def reconcile(trials: Sequence[PlannedTrial], sweep: Path, why: str) -> int:

@@ -8,8 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from rmt.registry import Registry
 from sweeps import document as documents
 from sweeps.assembly import Assembly, build_trial
 from sweeps.choice import Choice, Closed
@@ -44,6 +53,20 @@ class Design(Choice):
     kind: str = "grid"
     # Dimensions with listed values that are crossed with the draws of the others; `grids`: all of them.
     cross: list[str] | Literal["grids"] = []
+
+    @classmethod
+    def registry(cls) -> Registry[Any]:
+        """Explicit designs, whose points are known beforehand, and search algorithms, whose points are not."""
+        from sweeps.search import SEARCHERS
+
+        return super().registry().joined(SEARCHERS)
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether points are chosen as the sweep goes."""
+        from sweeps.search import SEARCHERS
+
+        return self.kind in SEARCHERS
 
 
 class Until(Closed):
@@ -168,6 +191,7 @@ class SweepSpec(Closed):
     replicates: Replicates = Replicates()
     baseline: bool = True
     objective: Objective = Objective()
+    objectives: list[Objective] = []
     stopper: Stopper | None = None
     resources: Resources = Resources()
     checkpoints: Checkpoints = Checkpoints()
@@ -188,6 +212,22 @@ class SweepSpec(Closed):
                 "beginning with a letter or digit (it becomes a folder)"
             )
         return name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_objective(cls, plain: Any) -> Any:
+        """Trials are ranked by one objective; of several it is the first."""
+        several = plain.get("objectives") if isinstance(plain, Mapping) else None
+        if not several or not isinstance(several, list):
+            return plain
+        if plain.get("objective", several[0]) != several[0]:
+            raise ValueError("objective and objectives are both given; of several, trials are ranked by the first")
+        return {**plain, "objective": several[0]}
+
+    @property
+    def goals(self) -> list[Objective]:
+        """What an adaptive design follows: the objectives, of which there is one unless several are given."""
+        return self.objectives or [self.objective]
 
     def __eq__(self, other: object) -> bool:
         """Two specs are equal when every field is, however much of it was written out."""
@@ -272,6 +312,18 @@ def _check_stopper(spec: SweepSpec) -> Iterable[Problem]:
         yield from problems(spec)
 
 
+def _check_search(spec: SweepSpec) -> Iterable[Problem]:
+    if spec.design.is_adaptive:
+        from sweeps.search.check import problems
+
+        yield from problems(spec)
+    elif len(spec.objectives) > 1:
+        message = (
+            f"{len(spec.objectives)} are followed by a search algorithm only; got design.kind {spec.design.kind}"
+        )
+        yield Problem("objectives", message)
+
+
 def _load_plugins(modules: Any) -> None:
     """Names that plugins register have to be known before names are checked."""
     from sweeps import plugins
@@ -296,6 +348,7 @@ def _check(spec: SweepSpec) -> Iterable[Problem]:
         yield from error.problems
     yield from _check_space(spec, points.space_of(spec))
     yield from _check_stopper(spec)
+    yield from _check_search(spec)
 
 
 def _check_budget(spec: SweepSpec) -> Iterable[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
-from sweeps import plugins
+from sweeps import plugins, records
 from sweeps.planning import PlannedTrial
 from sweeps.spec import Checkpoints, Resources
 from sweeps.stopping import is_settled, stop_of
@@ -57,7 +58,7 @@ class ReplicatesTrainable(tune.Trainable):
         return True
 
     def _begin(self, config: Mapping[str, Any]) -> None:
-        planned = self._trials[config["position"]]
+        planned = self._planned(config)
         self._run = TrialRun(
             planned,
             pending(self._sweep, planned),
@@ -71,6 +72,13 @@ class ReplicatesTrainable(tune.Trainable):
             fork_epochs=self._saves.get(planned.trial_id, ()),
         )
         self._last: dict[str, Any] = {"epoch": 0}
+
+    def _planned(self, config: Mapping[str, Any]) -> PlannedTrial:
+        if "trial_id" not in config:
+            return self._trials[config["position"]]
+        # An adaptive search has chosen it since this process was told of the plan.
+        folder = records.trial_folder(self._sweep, config["trial_id"])
+        return PlannedTrial.from_document(json.loads((folder / "trial.json").read_bytes()))
 
     def step(self) -> dict[str, Any]:
         """Train for about a second, at least one epoch; exactly one where a stopper decides after each."""

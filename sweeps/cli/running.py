@@ -83,7 +83,8 @@ def plan(
     show.plan(made, progress)
     if forks.starts:
         typer.echo(forks.line())
-    typer.echo(cost.line())
+    if made.search is None or cost.trials:
+        typer.echo(cost.line())
     _warn(made)
     if trials:
         show.plan_trials(made, progress)
@@ -95,7 +96,10 @@ def check(spec: SpecFile, set_: Overrides = None) -> None:
 
     loaded = sweeps.load_spec(spec, overrides=set_ or ())
     made, _ = sweeps.plan(loaded)
-    typer.echo(f"{spec} is a valid sweep: {loaded.name}, {len(made)} trials, {made.replicates} replicates")
+    size = f"{len(made)} trials, {made.replicates} replicates"
+    if made.search is not None:
+        size = f"{loaded.design.options['trials']} trials at most, chosen as it goes"
+    typer.echo(f"{spec} is a valid sweep: {loaded.name}, {size}")
     _warn(made)
 
 

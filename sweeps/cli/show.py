@@ -84,6 +84,13 @@ def plan(made: Plan, progress: Progress) -> None:
     )
     if made.points_left_out:
         console.print(f"budget.max_trials leaves {made.points_left_out} points of the design out")
+    if made.search is not None:
+        most = made.spec.design.options["trials"]
+        drawn = {event["ask"] for event in made.search["events"] if "ask" in event}
+        recorded = sum(trial.trial_id in drawn and not progress.to_train(trial) for trial in made)
+        console.print(
+            f"{made.spec.design.kind}: {most} trials at most, chosen as it goes; {recorded} are recorded"
+        )
     to_train = sum(len(progress.to_train(trial)) for trial in made)
     states = ", ".join(f"{count} {state}" for state, count in sorted(progress.counts.items()))
     console.print(f"states: {states}; a launch trains {to_train}")
