@@ -64,6 +64,7 @@ class Answer:
             "trial": dict(self.config),
             "space": {},
             "design": {"kind": "grid"},
+            "objectives": [],
         }
         return build_spec(document)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import sweeps
 from sweeps import storage
 from sweeps.data import load
 from sweeps.errors import SpecError
@@ -145,6 +146,10 @@ def test_several_objectives_give_a_front_and_its_twins(tmp_path: Path):
         if not any(s != mine and s[0] >= mine[0] and s[1] >= mine[1] for s in scores.values())
     ]
     assert {search.trials[name].twin for name in front} == set(search.twins)
+    storage.write_atomically(tmp_path / "spec.yaml", spec.to_yaml())
+    best = sweeps.best(tmp_path.name, k=1, storage=tmp_path.parent)[0]
+    assert best.to_spec().trial == search.trials[best.trial_id].spec
+    assert build_spec(spec.document(resolved=True)) == spec
 
 
 @pytest.mark.slow
