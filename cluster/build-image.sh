@@ -35,7 +35,7 @@ trap 'buildah rm "$container" > /dev/null; rm -rf "$work"' EXIT
 for command in "python -m cluster --help" "python -m cluster serve ray-head --help" "sweeps --help" \
   "ray --version" "mlflow --version" "id --user"; do
   # shellcheck disable=SC2086 - the words are meant to part
-  echo "$command: $(buildah run "$container" -- $command 2>&1 | grep . | head -n 1)"
+  echo "$command: $(buildah run "$container" -- $command 2>&1 | grep '[^[:space:]]' | head -n 1)"
 done
 root=$(buildah mount "$container")
 cuda=(--exclude=nvidia --exclude=triton --exclude=site-packages/cuda --exclude=libtorch_cuda\*
