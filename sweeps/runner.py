@@ -129,8 +129,10 @@ class Suggestions(Searcher):
         return {"position": len(self._trials) - 1, "trial_id": planned.trial_id}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """A trial has ended: its records say what the search learns from it."""
-        self._search.end(self._running.pop(trial_id))
+        """A trial has ended: its records say what the search learns from it. Tune may say so twice."""
+        planned = self._running.pop(trial_id, None)
+        if planned is not None:
+            self._search.end(planned)
 
     def save(self, checkpoint_path: str) -> None:
         """The log of the search is its state."""
