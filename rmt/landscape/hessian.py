@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from torch import Tensor
 
-from rmt.errors import InvalidOption
+from rmt.errors import InvalidOption, InvalidWeight
 from rmt.landscape.objective import Objective
 
 
@@ -58,6 +59,7 @@ def top_eigenvalues(
 
     Raises:
         InvalidOption: `count` out of range.
+        InvalidWeight: A product with the Hessian is NaN or infinite, as where the loss is.
     """
     size = len(objective.vector)
     if not 1 <= count < size:
@@ -68,7 +70,7 @@ def top_eigenvalues(
         nonlocal products
         products += 1
         other = torch.as_tensor(vector.ravel()).to(objective.vector)
-        return objective.hessian_product(other).double().cpu().numpy()
+        return _finite(objective, objective.hessian_product(other)).double().cpu().numpy()
 
     start = np.random.default_rng(seed).standard_normal(size)
     if not product(start).any():  # ARPACK refuses a matrix that maps its starting vector to zero
@@ -95,6 +97,7 @@ def trace(objective: Objective, samples: int = 30, *, seed: int = 0) -> Trace:
 
     Raises:
         InvalidOption: Fewer than 2 samples, which leave no standard error.
+        InvalidWeight: A product with the Hessian is NaN or infinite, as where the loss is.
     """
     if samples < 2:
         raise InvalidOption(f"samples is {samples}; allowed: 2 or more")
@@ -103,6 +106,14 @@ def trace(objective: Objective, samples: int = 30, *, seed: int = 0) -> Trace:
     for _ in range(samples):
         signs = torch.randint(0, 2, objective.vector.shape, generator=generator) * 2.0 - 1
         signs = signs.to(objective.vector)
-        found.append(float(signs @ objective.hessian_product(signs)))
+        found.append(float(signs @ _finite(objective, objective.hessian_product(signs))))
     spread = float(np.std(found, ddof=1))
     return Trace(float(np.mean(found)), spread / math.sqrt(samples), samples)
+
+
+def _finite(objective: Objective, product: Tensor) -> Tensor:
+    if not bool(torch.isfinite(product).all()):
+        raise InvalidWeight(
+            f"a product with the Hessian is NaN or infinite; the loss at this network is {objective.loss()}"
+        )
+    return product

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from rmt.dense import dense_copy
-from rmt.errors import InvalidOption
+from rmt.errors import InvalidOption, InvalidWeight
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -49,6 +49,7 @@ class Objective:
 
         Raises:
             InvalidOption: No samples, a different number of targets, or no parameters.
+            InvalidWeight: A parameter is NaN or infinite: there is no loss around such a network.
         """
         inputs, targets = data
         if len(inputs) == 0 or len(inputs) != len(targets):
@@ -60,6 +61,7 @@ class Objective:
         named = dict(self.module.named_parameters())
         if not named:
             raise InvalidOption("a module without parameters has no landscape")
+        _check_finite(named)
         self.shapes = {name: parameter.shape for name, parameter in named.items()}
         self.buffers = dict(self.module.named_buffers())
         self.vector = torch.cat([parameter.detach().flatten() for parameter in named.values()])
@@ -118,3 +120,11 @@ class Objective:
     def _graph(self) -> tuple[Tensor, Tensor]:
         """The gradient's graph of a single batch, kept: each further product is then one backward pass."""
         return self._slope(0)
+
+
+def _check_finite(named: Mapping[str, Tensor]) -> None:
+    wrong = {name: int((~torch.isfinite(value)).sum()) for name, value in named.items()}
+    found = {name: count for name, count in wrong.items() if count}
+    if found:
+        places = ", ".join(f"{count} in {name}" for name, count in found.items())
+        raise InvalidWeight(f"the network has NaN or infinite parameters: {places}; it has no loss landscape")

@@ -6,6 +6,7 @@ and normalisation parameters stay where they are (SCIENCE §4.3).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ WIDTH_RISE = 0.1
 
 @dataclass(frozen=True)
 class Slice:
-    """Loss along one direction.
+    """Loss along one direction. Where a loss is NaN or infinite, what is told of the curve is NaN.
 
     Attributes:
         positions: (points,), in units of the filters' norms; 0 is the trained network.
@@ -34,7 +35,11 @@ class Slice:
 
     @property
     def _fit(self) -> NDArray[np.float64]:
-        return np.polyfit(self.positions, self.losses, 2)
+        return np.polyfit(self.positions, self.losses, 2) if self._is_finite else np.full(3, np.nan)
+
+    @property
+    def _is_finite(self) -> bool:
+        return bool(np.isfinite(self.losses).all())
 
     @property
     def curvature(self) -> float:
@@ -49,6 +54,8 @@ class Slice:
     @property
     def nonconvex_share(self) -> float:
         """Share of interior points with a negative second difference (beyond float32 rounding), 0..1."""
+        if not self._is_finite:
+            return math.nan
         second = np.diff(self.losses, 2)
         rounding = 4 * float(np.finfo(np.float32).eps) * float(np.abs(self.losses).max())
         return float(np.mean(second < -rounding))
@@ -69,6 +76,8 @@ class Slice:
         return bool(left == self.positions[0] or right == self.positions[-1])
 
     def _shoulders(self) -> tuple[float, float]:
+        if not self._is_finite:
+            return math.nan, math.nan
         lowest = int(self.losses.argmin())
         level = self.losses[lowest] + WIDTH_RISE
         right = _crossing(self.positions[lowest:], self.losses[lowest:], level)

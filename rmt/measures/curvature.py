@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from annotated_types import Ge, Gt
@@ -41,13 +42,13 @@ def hessian_trace(
 @MEASURES.register(of="module", needs=NEEDS)
 def sam_sharpness(subject: ModuleSubject, *, radius: Positive = 0.05) -> Number:
     """Rise of the loss after one step of this length uphill."""
-    return landscape.sam(landscape.Objective(subject.module, subject.data), radius=radius)
+    return _existing(landscape.sam(landscape.Objective(subject.module, subject.data), radius=radius))
 
 
 @MEASURES.register(of="module", needs=NEEDS)
 def adaptive_sharpness(subject: ModuleSubject, *, radius: Positive = 0.5) -> Number:
     """The same in units of each parameter's own size, so that rescaling layers changes nothing."""
-    return landscape.adaptive(landscape.Objective(subject.module, subject.data), radius=radius)
+    return _existing(landscape.adaptive(landscape.Objective(subject.module, subject.data), radius=radius))
 
 
 @MEASURES.register(of="module", needs=NEEDS)
@@ -57,7 +58,7 @@ def expected_sharpness(
     """Mean rise of the loss under random noise in units of the filters' norms, with its standard error."""
     objective = landscape.Objective(subject.module, subject.data)
     found = landscape.expected(objective, scale=scale, draws=draws, seed=seed)
-    return {"estimate": found.estimate, "standard_error": found.standard_error}
+    return {"estimate": _existing(found.estimate), "standard_error": _existing(found.standard_error)}
 
 
 @MEASURES.register(of="module", needs=NEEDS)
@@ -70,4 +71,10 @@ def loss_slice(
 ) -> dict[str, Number]:
     """Curvature, width, non-convex share and roughness of a filter-normalised slice through the network."""
     objective = landscape.Objective(subject.module, subject.data)
-    return {**landscape.slice_1d(objective, points=points, reach=reach, seed=seed).summary()}
+    summary = landscape.slice_1d(objective, points=points, reach=reach, seed=seed).summary()
+    return {name: _existing(value) for name, value in summary.items()}
+
+
+def _existing(value: float) -> Number:
+    """None for what has no finite value because the loss overflows on the way."""
+    return value if math.isfinite(value) else None

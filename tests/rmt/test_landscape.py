@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from rmt import landscape
-from rmt.errors import InvalidOption
+from rmt.errors import InvalidOption, InvalidWeight
 from rmt.landscape import Objective, Slice
 from rmt.layers import low_rank
 from rmt.matrices import Factors
+from rmt.measures import ModuleSubject, measure
 
 Data = tuple[Tensor, Tensor]
 
@@ -315,3 +317,27 @@ def test_what_makes_no_sense_is_refused(mlp: nn.Sequential, data: Data) -> None:
         Objective(nn.ReLU(), data)
     with pytest.raises(InvalidOption, match="at least one"):
         Objective(mlp, (data[0][:0], data[1][:0]))
+
+
+@pytest.mark.parametrize("name", ["hessian_top", "hessian_trace", "sam_sharpness", "loss_slice"])
+def test_a_network_of_nan_has_no_landscape(data: Data, name: str) -> None:
+    broken = nn.Sequential(nn.Linear(5, 6), nn.Linear(6, 3)).double()
+    broken.get_parameter("1.weight").data[1, 2] = math.nan
+    with pytest.raises(InvalidWeight, match=r"NaN or infinite parameters: 1 in 1\.weight"):
+        measure(ModuleSubject(broken, *data), [name])
+
+
+@pytest.mark.parametrize("of", [landscape.top_eigenvalues, landscape.trace])
+def test_a_loss_of_nan_has_no_curvature(mlp: nn.Sequential, data: Data, of: Callable[[Objective], object]) -> None:
+    inputs = data[0].clone()
+    inputs[3, 1] = math.nan
+    with pytest.raises(InvalidWeight, match="the loss at this network is nan"):
+        of(Objective(mlp, (inputs, data[1])))
+
+
+def test_numbers_of_a_loss_that_overflows_do_not_exist(data: Data) -> None:
+    steep = nn.Sequential(nn.Linear(5, 3)).double()
+    with torch.no_grad():
+        steep[0].weight.copy_(torch.full((3, 5), 1e307, dtype=torch.float64))
+    found = measure(ModuleSubject(steep, *data), {"loss_slice": {"points": 5}})
+    assert set(found.values()) == {None}
