@@ -7,8 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from rmt.errors import RmtError
 
 SHOWN = {
@@ -71,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         analyse_file(options)
-    except (RmtError, ValidationError, OSError) as error:
+    except (RmtError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from rmt import plot
 from rmt.candidates import Candidate, candidates_of
 from rmt.errors import InvalidWeight
+from rmt.estimators import NOISE
 from rmt.gate import Gate
 from rmt.measures import MEASURES, LayerSubject, measure
+from rmt.options import checked
 
 DEFAULT_MEASURES = (
     *("spikes", "singular_threshold", "singular_edge", "noise_variance", "fit_distance", "bulk_fraction"),
@@ -68,6 +70,7 @@ def analyse(
 
     Raises:
         UnknownName: No such estimator or measure.
+        InvalidOption: An option of the estimator or `min_size` out of range.
     """
     return tabulate(analyse_layers(source, noise=noise, min_size=min_size, **options), measures)
 
@@ -81,6 +84,9 @@ def analyse_layers(
 ) -> list[LayerAnalysis]:
     """The analyses behind the table, with the spectra that pictures need."""
     gate = Gate(skip_heads=False, min_size=min_size)
+    checked(
+        f"noise {noise}", NOISE[noise], {name: value for name, value in options.items() if name != "generator"}
+    )
     found = [_analyse_layer(candidate, gate, noise, options) for candidate in candidates_of(source)]
     return [layer for _, parts in groupby(found, key=_whole) for layer in _merged(list(parts))]
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -60,5 +59,8 @@ def _load(file: Path) -> Any:
             f"{file} is no state dict of tensors (it may hold a whole pickled module, which is not loaded); "
             "save `module.state_dict()` instead"
         ) from error
-    except (SafetensorError, EOFError, RuntimeError) as error:
-        raise UnreadableCheckpoint(f"{file} can not be read: {error}") from error
+    except OSError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise UnreadableCheckpoint(f"{file} can not be read as a checkpoint ({what})") from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from rmt.errors import InvalidOption
 from rmt.noise import NoiseFit
+from rmt.options import sentence
 
 
 def _yaml_off(value: object) -> object:
@@ -24,6 +26,9 @@ class Gate(BaseModel):
             since one absolute value means different things for a 64-row and a 3,000-row layer.
         skip_heads: Leave the last layer alone: its spectrum has as many values as there are classes.
         min_size: Smaller side below which a layer is left alone; laws of large matrices say little there.
+
+    Raises:
+        InvalidOption: A field is unknown, of the wrong type or out of range.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -32,6 +37,12 @@ class Gate(BaseModel):
     unit: Literal["absolute", "null_quantile"] = "absolute"
     skip_heads: bool = True
     min_size: Annotated[int, Ge(1)] = 50
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise InvalidOption(sentence("gate", error)) from error
 
     def refusal_before_fit(self, *, head: bool, smaller: int) -> str | None:
         """Why a layer is left alone whatever its spectrum, or None."""

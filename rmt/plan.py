@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from pydantic import ValidationError
-
 from rmt.errors import InvalidOption
 from rmt.estimators import NOISE, Estimator
 from rmt.gate import Gate
 from rmt.matrices import Layer
-from rmt.options import checked, sentence
+from rmt.options import checked
 from rmt.registry import Entry
 from rmt.rules import RULES, Rule
 
@@ -44,23 +42,33 @@ def plan_layers(
     """A plan for each layer; of several overrides that match, later ones win field by field.
 
     Raises:
-        InvalidOption: A field that can not be overridden, or a value out of range.
+        InvalidOption: A field that can not be overridden, a value out of range, or a pattern that matches none.
         UnknownName: No such rule or estimator.
     """
+    _plan(defaults)  # so that a module without layers has its options checked as well
     for override in overrides:
         unknown = set(override) - {"match", *OVERRIDABLE}
         if "match" not in override or unknown:
             known = ", ".join(("match", *OVERRIDABLE))
             raise InvalidOption(f"an override is {dict(override)}; it needs `match`, and may have: {known}")
-        _plan(_merge(defaults, override))  # so that one which matches nothing is checked as well
+        _plan(_merge(defaults, override))
+        if layers and not any(_matches(override, layer) for layer in layers):
+            names = ", ".join(f"{layer.name} ({layer.kind})" for layer in layers)
+            raise InvalidOption(f"overrides: {override['match']!r} matches no layer; known: {names}")
     plans = {}
     for layer in layers:
         wishes = dict(defaults)
         for override in overrides:
-            if any(fnmatchcase(text, str(override["match"])) for text in (layer.name, layer.kind)):
+            if _matches(override, layer):
                 wishes = _merge(wishes, override)
         plans[layer.name] = _plan(wishes)
     return plans
+
+
+def _matches(override: Mapping[str, Any], layer: Layer) -> bool:
+    # A part's very name, such as attention[q], would be a class of characters to a glob.
+    pattern = str(override["match"])
+    return pattern == layer.name or any(fnmatchcase(text, pattern) for text in (layer.name, layer.kind))
 
 
 def _merge(wishes: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,16 +88,12 @@ def _plan(wishes: Mapping[str, Any]) -> LayerPlan:
         raise InvalidOption(f"aggressiveness is {aggressiveness}; it must lie in [0, 1]")
     if wishes["min_rank"] < 1:
         raise InvalidOption(f"min_rank is {wishes['min_rank']}; it must be at least 1")
-    try:
-        gate = Gate.model_validate(wishes["gate"])
-    except ValidationError as error:
-        raise InvalidOption(sentence("gate", error)) from error
     return LayerPlan(
         rule=rule,
         options=checked(f"rule {rule.name}", rule, wishes["options"] or {}),
         aggressiveness=float(aggressiveness),
         noise=estimator,
         noise_options=checked(f"noise {estimator.name}", estimator, noise),
-        gate=gate,
+        gate=Gate(**wishes["gate"]),
         min_rank=int(wishes["min_rank"]),
     )

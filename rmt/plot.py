@@ -94,6 +94,7 @@ def over_time(
     *,
     thresholds: Sequence[float | None] | None = None,
     leading: int = 10,
+    log: bool | None = None,
     title: str = "",
 ) -> Figure:
     """How one layer's singular values move: the leading ones as lines, the others as bands of quantiles.
@@ -103,6 +104,8 @@ def over_time(
         singular_values: One descending array an epoch; removed values may be zeros or missing.
         thresholds: The fitted threshold of each epoch, None where there is none.
         leading: How many of the largest are drawn as lines.
+        log: Logarithmic axis of singular values; when None, if the largest is beyond FAR times the thresholds, or
+            the others where there are none, which a linear axis would squeeze.
         title: Above the picture.
 
     Raises:
@@ -113,6 +116,11 @@ def over_time(
     spectra = [np.asarray(values, dtype=float) for values in singular_values]
     rest = [_positive(values[leading:]) for values in spectra]
     figure, axes = _canvas(title, "epoch", "singular value")
+    if _is_far(spectra, rest, thresholds) if log is None else log:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     for low, high, shade in ((0.05, 0.95, 0.35), (0.25, 0.75, 0.75)):
         label = f"{100 * low:.0f}–{100 * high:.0f} % of the others"
         below, above = (
@@ -183,6 +191,18 @@ def _line(axes: Axes, across: ArrayLike, up: ArrayLike, index: int, label: str) 
 
 def _positive(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values[values > 0]
+
+
+def _is_far(
+    spectra: Sequence[NDArray[np.float64]],
+    rest: Sequence[NDArray[np.float64]],
+    thresholds: Sequence[float | None] | None,
+) -> bool:
+    """Whether some value is beyond FAR times what the picture is read against."""
+    known = [value for value in thresholds or () if value is not None]
+    against = known or [float(values.max()) for values in rest if len(values)]
+    largest = max((float(values.max(initial=0)) for values in spectra), default=0.0)
+    return bool(against) and largest > FAR * max(against)
 
 
 def _far_limit(singular: NDArray[np.float64], fit: NoiseFit, log: bool) -> float:

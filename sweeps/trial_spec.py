@@ -95,7 +95,7 @@ class LayerOverride(Closed):
 
     def applies_to(self, name: str, kind: str) -> bool:
         """Whether the pattern matches the layer's name or kind."""
-        return fnmatchcase(name, self.match) or fnmatchcase(kind, self.match)
+        return name == self.match or fnmatchcase(name, self.match) or fnmatchcase(kind, self.match)
 
 
 class Prune(Closed):

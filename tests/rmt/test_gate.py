@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pydantic import ValidationError
 
 import rmt
+from rmt.errors import InvalidOption
 
 
 def fit() -> rmt.NoiseFit:
@@ -39,5 +39,7 @@ def test_heads_and_small_layers_are_refused_by_default_only() -> None:
 
 @pytest.mark.parametrize("wrong", [{"max_distance": -1}, {"unit": "sigma"}, {"min_size": 0}, {"tau": 1}])
 def test_impossible_gates_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(InvalidOption, match=f"gate: {next(iter(wrong))}.* is "):
+        rmt.Gate(**wrong)
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}.* is "):
         rmt.Gate.model_validate(wrong)

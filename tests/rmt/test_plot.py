@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -107,6 +108,22 @@ def test_a_layer_over_time() -> None:
     assert np.isnan(lines[5][1])
     with pytest.raises(InvalidOption, match="2 epochs and 4 spectra"):
         plot.over_time([0, 1], spectra)
+
+
+def test_a_far_spike_over_time_leaves_the_bulk_readable() -> None:
+    usual, far = (spectrum(planted(60, 80, size)).singular_values.numpy() for size in (1.0, 60.0))
+    thresholds = [2.0, None]
+
+    def scale(*spectra: Any, **options: Any) -> str:
+        figure = plot.over_time([0, 4], spectra, **options)
+        assert png(figure)
+        return figure.axes[0].get_yscale()
+
+    assert scale(usual, usual) == scale(usual, usual, thresholds=thresholds) == "linear"
+    assert scale(usual, far) == scale(usual, far, thresholds=thresholds) == "log"
+    assert scale(usual, far, log=False) == "linear"
+    assert scale(usual, usual, log=True) == "log"
+    assert scale(usual * 0, usual[:0]) == "linear"
 
 
 def test_landscapes_can_be_drawn() -> None:
