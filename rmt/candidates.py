@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
 
+from rmt.layers import LowRankConv2d, LowRankLinear
 from rmt.matrices import Factors, Weight, shape_of
 from rmt.module_layers import Place, places_of
+from rmt.unreadable import why_left, why_no_matrix
 
 KINDS = {2: "linear", 3: "conv1d", 4: "conv2d", 5: "conv3d"}
 PROJECTIONS = ("q", "k", "v")
@@ -63,25 +64,43 @@ def _of_module(module: nn.Module) -> Iterator[Candidate]:
 
 
 def _why_none(kind: str, part: nn.Module, own: list[str]) -> str:
-    if is_parametrized(part):
-        return "its weight is computed from others (parametrised)"
-    if isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Embedding):
+    reason = why_left(part)
+    if reason:
+        return reason
+    if isinstance(part, LowRankLinear | LowRankConv2d):
+        return "it shares a factor with another layer"
+    if isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Embedding | nn.MultiheadAttention):
         return "it shares its weight with an earlier layer"
     return f"the parameters of a {kind} ({', '.join(own)}) are not analysed as matrices"
 
 
 def _of_tensor(name: str, weight: Tensor, state: Mapping[str, Tensor]) -> Iterator[Candidate]:
     layer, _, last = name.rpartition(".")
-    right = state.get(f"{layer}.right") if last == "left" else None
-    if right is not None and weight.ndim == 2:
-        yield Candidate(layer, KINDS.get(right.ndim, "linear"), Factors(weight, right.flatten(1)))
-    elif last == "in_proj_weight":
-        for part, projection in zip(PROJECTIONS, weight.chunk(3), strict=True):
-            yield Candidate(f"{layer}[{part}]", "projection", projection)
-    elif "weight" in last and weight.is_floating_point():
-        shown = layer if last == "weight" and layer else name
-        if weight.ndim in KINDS:
-            yield Candidate(shown, KINDS[weight.ndim], weight.flatten(1))
-        else:
-            shape = tuple(weight.shape)
+    right = state.get(f"{name.removesuffix('left')}right") if last == "left" else None
+    if right is not None:
+        yield _of_factors(layer or name, weight, right)
+    elif "weight" in last:
+        shown = layer if last in ("weight", "in_proj_weight") and layer else name
+        shape = tuple(weight.shape)
+        reason = why_no_matrix(weight)
+        if reason:
+            yield Candidate(shown, KINDS.get(weight.ndim, "vector"), None, reason)
+        elif weight.ndim not in KINDS:
             yield Candidate(shown, "vector", None, f"a weight of shape {shape} has no matrix")
+        elif last == "in_proj_weight" and (weight.ndim != 2 or len(weight) % len(PROJECTIONS)):
+            yield Candidate(shown, "projection", None, f"a weight of shape {shape} is not three projections")
+        elif last == "in_proj_weight":
+            for part, projection in zip(PROJECTIONS, weight.chunk(3), strict=True):
+                yield Candidate(f"{shown}[{part}]", "projection", projection)
+        else:
+            yield Candidate(shown, KINDS[weight.ndim], weight.flatten(1))
+
+
+def _of_factors(shown: str, left: Tensor, right: Tensor) -> Candidate:
+    kind = KINDS.get(right.ndim, "linear")
+    reason = why_no_matrix(left) or why_no_matrix(right)
+    if not reason and (left.ndim != 2 or right.ndim not in (2, 4) or left.shape[1] != right.shape[0]):
+        reason = f"left {tuple(left.shape)} and right {tuple(right.shape)} are not the factors of one matrix"
+    return (
+        Candidate(shown, kind, None, reason) if reason else Candidate(shown, kind, Factors(left, right.flatten(1)))
+    )

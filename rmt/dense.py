@@ -10,15 +10,26 @@ import copy
 
 from torch import nn
 
+from rmt.errors import InvalidWeight
 from rmt.layers import LowRankConv2d, LowRankLinear
+from rmt.replacement import carry_hooks, replace_layer
 
 
 def dense_copy(module: nn.Module) -> nn.Module:
-    """A deep copy in which every factored layer is one dense layer with the product as its weight."""
-    twin = copy.deepcopy(module)
-    if isinstance(twin, LowRankLinear | LowRankConv2d):
-        return twin.compose().train(module.training)
-    for name, part in list(twin.named_modules()):
+    """A deep copy in which every factored layer is one dense layer with the product as its weight.
+
+    Raises:
+        InvalidWeight: torch can not copy the module: a weight is computed outside of any parametrisation.
+    """
+    try:
+        twin = copy.deepcopy(module)
+    except RuntimeError as error:
+        raise InvalidWeight(f"the {type(module).__name__} can not be copied: {error}") from error
+    for part in list(twin.modules()):
         if isinstance(part, LowRankLinear | LowRankConv2d):
-            twin.set_submodule(name, part.compose().train(part.training))
+            composed = part.compose().train(part.training)
+            if part is twin:
+                carry_hooks(part, composed)
+                return composed
+            replace_layer(twin, part, composed)
     return twin

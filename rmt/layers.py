@@ -9,7 +9,7 @@ Source: W′ = W₂ W₁ of arXiv:2310.03165; the convolution by unfolding its k
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias, TypeVar, no_type_check
 
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from rmt.errors import InvalidWeight
 from rmt.matrices import Factors
+from rmt.replacement import replace_layer, why_irreplaceable
 
 PaddingMode: TypeAlias = Literal["zeros", "reflect", "replicate", "circular"]
 Dense = TypeVar("Dense", nn.Linear, nn.Conv2d)
@@ -39,7 +40,8 @@ class LowRankLinear(nn.Module):
 
     @classmethod
     def from_dense(cls, dense: nn.Linear, factors: Factors) -> LowRankLinear:
-        """The layer that takes the place of `dense`, with its bias."""
+        """The layer that takes the place of `dense`, with its bias; refused if `dense` computes something else."""
+        _require_plain(dense)
         return cls(factors, dense.bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,7 +96,8 @@ class LowRankConv2d(nn.Module):
 
     @classmethod
     def from_dense(cls, dense: nn.Conv2d, factors: Factors) -> LowRankConv2d:
-        """The layer that takes the place of `dense`, with its bias."""
+        """The layer that takes the place of `dense`, with its bias; refused if `dense` computes something else."""
+        _require_plain(dense)
         return cls(factors, dense, dense.bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -152,6 +155,9 @@ def low_rank(dense: nn.Linear | nn.Conv2d, factors: Factors) -> LowRank:
     """The factored layer that takes the place of a dense one: in its mode, and with the very same bias.
 
     The bias is shared so that an optimiser which trains it goes on doing so.
+
+    Raises:
+        InvalidWeight: The class of `dense` computes something else than torch's own.
     """
     made: LowRank
     if isinstance(dense, nn.Linear):
@@ -164,6 +170,19 @@ def low_rank(dense: nn.Linear | nn.Conv2d, factors: Factors) -> LowRank:
     return made.train(dense.training)
 
 
+def refactor(layer: LowRank, factors: Factors) -> Callable[[], None]:
+    """Give a factored layer other factors, in place; returns what takes them back."""
+    before = layer.left, layer.right
+    kernel = factors.right.detach().reshape(-1, *layer.right.shape[1:])
+    layer.left = nn.Parameter(factors.left.detach().clone(), requires_grad=layer.left.requires_grad)
+    layer.right = nn.Parameter(kernel.clone(), requires_grad=layer.right.requires_grad)
+
+    def undo() -> None:
+        layer.left, layer.right = before
+
+    return undo
+
+
 def match_structure(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """Give a dense module the factored layers that a saved state dict has, so that it can be loaded.
 
@@ -173,16 +192,34 @@ def match_structure(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module
 
     Returns:
         `module`, ready for `load_state_dict(state)`.
+
+    Raises:
+        InvalidWeight: The module has no such layer, or one whose class computes something else.
     """
     for key, left in state.items():
         name, _, last = key.rpartition(".")
-        right = state.get(f"{name}.right")
-        part = module.get_submodule(name) if last == "left" and right is not None else None
-        if right is not None and isinstance(part, nn.Linear | nn.Conv2d):
-            module.set_submodule(name, low_rank(part, Factors(left, right.flatten(1))))
-        elif right is not None and isinstance(part, LowRankLinear | LowRankConv2d):
-            part.left, part.right = nn.Parameter(left.clone()), nn.Parameter(right.clone())
+        right = state.get(f"{key.removesuffix('left')}right") if last == "left" else None
+        if right is None:
+            continue
+        part = _submodule(module, name)
+        if isinstance(part, nn.Linear | nn.Conv2d):
+            replace_layer(module, part, low_rank(part, Factors(left, right.flatten(1))))
+        elif isinstance(part, LowRankLinear | LowRankConv2d):
+            refactor(part, Factors(left, right.flatten(1)))
     return module
+
+
+def _submodule(module: nn.Module, name: str) -> nn.Module:
+    try:
+        return module.get_submodule(name)
+    except AttributeError:
+        raise InvalidWeight(f"the saved state has factors of {name!r}; the module has no layer {name!r}") from None
+
+
+def _require_plain(dense: nn.Linear | nn.Conv2d) -> None:
+    reason = why_irreplaceable(dense)
+    if reason:
+        raise InvalidWeight(reason)
 
 
 def _product(factors: Factors) -> Tensor:

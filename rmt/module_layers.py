@@ -6,17 +6,19 @@ group), embeddings and attention projections (q, k and v) the matrix is written 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import is_parametrized
 
 from rmt.errors import InvalidWeight
-from rmt.layers import LowRankConv2d, LowRankLinear, low_rank
+from rmt.heads import check_heads, output_layers
+from rmt.layers import LowRankConv2d, LowRankLinear, low_rank, refactor
 from rmt.matrices import Factors, Layer, Weight, dense, shape_of
+from rmt.replacement import replace_layer, why_irreplaceable
+from rmt.unreadable import why_left
 
 Undo = Callable[[], None]
 
@@ -58,16 +60,23 @@ class Place:
         return [part.get_parameter(self.parameter)]
 
     def write(self, module: nn.Module, weight: Weight) -> Undo:
-        """Put a new matrix there, replacing the submodule where its form changes; returns what takes it back."""
+        """Put a new matrix there, replacing the submodule where its form changes; returns what takes it back.
+
+        Raises:
+            InvalidWeight: The submodule can not be replaced: it is the module itself, or computes something else.
+        """
         part = module.get_submodule(self.part)
-        if isinstance(weight, Factors):
-            module.set_submodule(self.part, _factored(part, weight))
-            return lambda: module.set_submodule(self.part, part)
+        if isinstance(part, LowRankLinear | LowRankConv2d) and isinstance(weight, Factors):
+            return refactor(part, weight)
         if isinstance(part, LowRankLinear | LowRankConv2d):
             composed = _dense(part)
-            module.set_submodule(self.part, composed)
-            _assign(composed.weight, weight, self.rows)
-            return lambda: module.set_submodule(self.part, part)
+            replace_layer(module, part, composed)
+            _assign(composed.weight, dense(weight), self.rows)
+            return lambda: replace_layer(module, composed, part)
+        if isinstance(weight, Factors):
+            factored = _factored(part, weight)
+            replace_layer(module, part, factored)
+            return lambda: replace_layer(module, factored, part)
         parameter = part.get_parameter(self.parameter)
         before = parameter[self.rows].detach().clone()
         _assign(parameter, weight, self.rows)
@@ -77,27 +86,31 @@ class Place:
 def places_of(module: nn.Module, heads: Sequence[str] | None = None) -> list[Place]:
     """Every matrix of a module, in the module's order.
 
+    Tied matrices come once, under their first name, and are not factored; nor are layers of classes that compute
+    something else than torch's own. Weights that can not be read are left out (`rmt.unreadable`).
+
     Args:
-        module: Any module; parametrised weights are left out, tied ones come once and are not factored.
-        heads: Names of the layers that give the output; the last linear layer when not given.
+        module: Any module.
+        heads: Names of the layers that give the output, under any of their names; when not given, the last linear
+            layer, a convolution registered after it, and the same of auxiliary classifiers (`rmt.heads`).
+
+    Raises:
+        InvalidOption: A name in `heads` is no layer.
     """
-    uses = Counter(
-        id(parameter) for _, part in module.named_modules() for parameter in part.parameters(recurse=False)
-    )
-    seen: set[int] = set()
-    found = []
-    for name, part in module.named_modules():
-        if is_parametrized(part):
+    names = _names(module)
+    uses = Counter(id(parameter) for part in names for parameter in part.parameters(recurse=False))
+    found: dict[tuple[int, int], Place] = {}
+    owners: dict[str, str] = {}
+    for part, (name, *others) in names.items():
+        if why_left(part) or _shares_factors(part, uses):
             continue
         for place in _places(name, part):
-            key = id(_parameter(part, place))
-            if place.last is None and key in seen:
-                continue
-            seen.add(key)
-            if uses[key] > 1 or name == "" or _inside_attention(module, name):
+            key = id(_parameter(part, place)), place.first
+            if uses[key[0]] > 1 or not _replaceable(module, part, [name, *others]):
                 place = replace(place, layer=replace(place.layer, factorable=False))
-            found.append(place)
-    return _with_heads(found, heads)
+            owner = found.setdefault(key, place).part
+            owners |= dict.fromkeys([name, *others, place.layer.name], owner)
+    return _with_heads([*found.values()], owners, module, heads)
 
 
 def layers_of(module: nn.Module, heads: Sequence[str] | None = None) -> list[Layer]:
@@ -130,6 +143,25 @@ def matrix_of(layer: nn.Module) -> Weight:
     if len(set(shapes.values())) > 1:
         raise InvalidWeight(f"the matrices of this {kind} differ in shape: {shapes}; take them by rmt.matrices_of")
     return torch.stack([*matrices.values()])
+
+
+def _names(module: nn.Module) -> dict[nn.Module, list[str]]:
+    """Every submodule with all its names, in the module's order."""
+    names: dict[nn.Module, list[str]] = defaultdict(list)
+    for name, part in module.named_modules(remove_duplicate=False):
+        names[part].append(name)
+    return names
+
+
+def _shares_factors(part: nn.Module, uses: Counter[int]) -> bool:
+    # New factors for one layer would leave the other with the old.
+    return isinstance(part, LowRankLinear | LowRankConv2d) and max(uses[id(part.left)], uses[id(part.right)]) > 1
+
+
+def _replaceable(module: nn.Module, part: nn.Module, names: Sequence[str]) -> bool:
+    if isinstance(part, LowRankLinear | LowRankConv2d):
+        return True
+    return not ("" in names or why_irreplaceable(part) or any(_inside_attention(module, name) for name in names))
 
 
 def _places(name: str, part: nn.Module) -> Iterator[Place]:
@@ -181,17 +213,24 @@ def _inside_attention(module: nn.Module, name: str) -> bool:
     return isinstance(parent, nn.MultiheadAttention)
 
 
-def _with_heads(places: list[Place], heads: Sequence[str] | None) -> list[Place]:
-    linear = [place.layer.name for place in places if place.layer.kind == "linear"]
-    names = set(linear[-1:] if heads is None else heads)
-    return [replace(place, layer=replace(place.layer, head=place.layer.name in names)) for place in places]
+def _with_heads(
+    places: list[Place], owners: dict[str, str], module: nn.Module, heads: Sequence[str] | None
+) -> list[Place]:
+    """Places with their heads marked; `owners` has the part that holds the matrix of every name."""
+    if heads is not None:
+        check_heads(heads, {**owners, **dict.fromkeys(name for name, _ in module.named_modules() if name)})
+    wanted = set(output_layers(module) if heads is None else heads)
+    parts = {owners[name] for name in wanted if name in owners and "[" not in name}
+    return [
+        replace(place, layer=replace(place.layer, head=place.part in parts or place.layer.name in wanted))
+        for place in places
+    ]
 
 
 def _factored(part: nn.Module, factors: Factors) -> nn.Module:
-    dense = _dense(part) if isinstance(part, LowRankLinear | LowRankConv2d) else part
-    if not isinstance(dense, nn.Linear | nn.Conv2d):
-        raise TypeError(f"a {type(dense).__name__} can not be factored")
-    return low_rank(dense, factors)
+    if not isinstance(part, nn.Linear | nn.Conv2d):
+        raise TypeError(f"a {type(part).__name__} can not be factored")
+    return low_rank(part, factors)
 
 
 def _dense(part: LowRankLinear | LowRankConv2d) -> nn.Linear | nn.Conv2d:

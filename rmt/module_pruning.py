@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from rmt.candidates import candidates_of
@@ -42,11 +43,16 @@ def prune(
         rule: Name of a registered rule.
         aggressiveness: In [0, 1].
         generator: For rules that draw; a fixed one when not given.
-        heads: Names of the output layers, which are left alone; the last linear layer when not given.
+        heads: Names of the output layers, which are left alone; told from the module when not given
+            (`rmt.heads.output_layers`).
         options: Of `rmt.Pruner`: options, noise, gate, overrides, budget, min_rank.
 
     Returns:
         What was done and why; a module with nothing to prune gives an empty report that says why.
+
+    Raises:
+        InvalidOption: An option out of range, a head or an override that is no layer.
+        UnknownName: No such rule or estimator.
     """
     from rmt.pruner import Pruner
 
@@ -90,9 +96,12 @@ def prune_module(
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Parameters of a module: of weights that are matrices, the entries that are not zero; all of the others."""
+    """Parameters of a module: of weights that are matrices, the entries that are not zero; all of the others.
+
+    Lazy ones, which have no size yet, do not count.
+    """
     counted = {id(parameter): parameter for parameter in module.parameters()}
-    total = sum(parameter.numel() for parameter in counted.values())
+    total = sum(parameter.numel() for parameter in counted.values() if not is_lazy(parameter))
     for place in places_of(module):
         weight = place.read(module)
         total -= (weight.numel() if isinstance(weight, torch.Tensor) else parameters(weight)) - parameters(weight)

@@ -15,6 +15,7 @@ from rmt.measures.contract import MEASURES, ModuleSubject, Number
 from rmt.propagation_rules import CONVOLUTIONS
 
 NEEDS = ("inputs", "labels", "before")
+KINDS = (nn.Linear, *CONVOLUTIONS)
 NonNegative = Annotated[float, Ge(0)]
 
 
@@ -29,8 +30,9 @@ def removed_parts(before: nn.Module, after: nn.Module) -> dict[str, Tensor]:
     dense, cut = dense_copy(before), dense_copy(after)
     parts = {}
     for name, layer in dense.named_modules():
-        if isinstance(layer, (nn.Linear, *CONVOLUTIONS)):
-            difference = layer.weight.detach() - cut.get_parameter(f"{name}.weight").detach()
+        other = cut.get_submodule(name) if isinstance(layer, KINDS) else None
+        if isinstance(layer, KINDS) and isinstance(other, KINDS):
+            difference = layer.weight.detach() - other.weight.detach()
             if difference.any():
                 parts[name] = difference
     return parts

@@ -15,7 +15,7 @@ from torchvision.models import mobilenet_v3_small
 from rmt.__main__ import main
 from rmt.analyse import DEFAULT_MEASURES, analyse
 from rmt.checkpoint import UnreadableCheckpoint, load_state
-from rmt.errors import UnknownName
+from rmt.errors import InvalidOption, UnknownName
 from rmt.layers import low_rank
 from rmt.matrices import Factors
 from rmt.noise import fit
@@ -83,6 +83,13 @@ def test_measures_are_columns() -> None:
         analyse(Block(), measures=["rnak"])
     with pytest.raises(UnknownName, match="unknown noise estimator"):
         analyse(Block(), noise="bemma")
+    small = nn.Linear(4, 2)  # no law is fitted to it, and the slips are told all the same
+    with pytest.raises(UnknownName, match="unknown noise estimator"):
+        analyse(small, noise="bemma")
+    with pytest.raises(InvalidOption, match="beta is 2"):
+        analyse(small, beta=2)
+    with pytest.raises(InvalidOption, match="min_size is 0"):
+        analyse(small, min_size=0)
 
 
 def test_a_module_without_matrices_has_an_empty_analysis_that_says_why() -> None:
@@ -154,9 +161,59 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.Ca
     assert "state_dict" in captured.err
 
 
+NOT_CHECKPOINTS = (
+    b"",
+    b"hello",
+    b"layer,rows\n0,10\n",
+    b"{}",
+    b"\x80\x02K",
+    b"PK\x03\x04",
+    b"\x80\x02}q\x00.",
+    b"(lp0\n",
+)
+
+
+def test_weights_of_a_file_that_are_no_matrices_keep_their_rows(tmp_path: Path) -> None:
+    state = {
+        "a.in_proj_weight": torch.randn(100, 64),
+        "empty.weight": torch.zeros(0, 5),
+        "complex.weight": torch.ones(60, 60, dtype=torch.complex64),
+        "whole.weight": torch.ones(60, 60, dtype=torch.int8),
+        "odd.left": torch.randn(80, 20),
+        "odd.right": torch.randn(19, 70),
+        "flat.left": torch.randn(80, 20),
+        "flat.right": torch.randn(20),
+        "left": torch.randn(80, 20),
+        "right": torch.randn(20, 70),
+    }
+    torch.save(state, tmp_path / "odd.pt")
+    assert main(["analyse", str(tmp_path / "odd.pt"), "--no-pictures"]) == 0
+    reasons = rows(analyse(load_state(tmp_path / "odd.pt"))).reason.to_dict()
+    assert "not three projections" in reasons.pop("a")
+    assert "is empty" in reasons.pop("empty")
+    assert "complex64" in reasons.pop("complex")
+    assert "int8" in reasons.pop("whole")
+    assert "not the factors" in reasons.pop("odd")
+    assert "not the factors" in reasons.pop("flat")
+    assert reasons == {"left": ""}
+
+
+def test_a_size_out_of_range_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_file(nn.Linear(80, 60).state_dict(), tmp_path / "net.safetensors")
+    assert main(["analyse", str(tmp_path / "net.safetensors"), "--no-pictures", "--min-size", "0"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_other_files_are_named_for_what_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save([1, 2], tmp_path / "list.pt")
     (tmp_path / "text.safetensors").write_text("hello")
+    for number, content in enumerate(NOT_CHECKPOINTS):
+        file = tmp_path / f"{number}.pt"
+        file.write_bytes(content)
+        assert main(["analyse", str(file)]) == 2
+        captured = capsys.readouterr()
+        assert captured.err.startswith("error: ")
+        assert captured.err.count("\n") <= 2
     with pytest.raises(UnreadableCheckpoint, match="holds a list"):
         load_state(tmp_path / "list.pt")
     with pytest.raises(UnreadableCheckpoint, match="can not be read"):

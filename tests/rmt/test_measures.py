@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.prune import l1_unstructured
 
-from rmt.errors import UnknownName
+from rmt.errors import InvalidWeight, UnknownName
 from rmt.matrices import Factors
 from rmt.measures import LayerSubject, ModuleSubject, Number, measure
+from rmt.measures.change import removed_parts
 
 
 def of_layer(weight: Tensor | Factors, *names: str, previous: Tensor | None = None) -> list[Number]:
@@ -180,6 +182,18 @@ def test_a_cut_is_certified_from_the_two_networks() -> None:
     assert found["barrier_to_before"] is not None
     same = ModuleSubject(before, inputs, before(inputs).argmax(1), before)
     assert measure(same, ["certify"]) == {}
+
+
+def test_weights_that_are_computed_do_not_hide_what_was_cut() -> None:
+    torch.manual_seed(2)
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(20, 20))
+    before = nn.Sequential(nn.Linear(6, 20), nn.ReLU(), normed, nn.Linear(20, 3))
+    after = copy.deepcopy(before)
+    with torch.no_grad():
+        after.get_parameter("0.weight").mul_(0.9)
+    assert list(removed_parts(before, after)) == ["0"]
+    with pytest.raises(InvalidWeight, match="can not be copied"):
+        removed_parts(l1_unstructured(nn.Linear(20, 20), "weight", 0.2), normed)
 
 
 def test_an_unknown_measure_names_the_known() -> None:

@@ -89,7 +89,7 @@ def test_every_kind_of_layer_is_written_back() -> None:
 def test_memory_format_does_not_matter() -> None:
     torch.manual_seed(0)
     convolution = nn.Sequential(nn.Conv2d(64, 64, 3, groups=1)).to(memory_format=torch.channels_last)
-    report = rmt.prune(convolution, aggressiveness=0.2)
+    report = rmt.prune(convolution, aggressiveness=0.2, heads=[])
     assert report.cuts[0].status == "cut"
     assert rmt.spectrum(rmt.matrices_of(convolution)["0"]).nonzero == report.cuts[0].rank
 
@@ -132,7 +132,7 @@ def test_a_module_with_nothing_to_prune_says_why() -> None:
 
 
 def test_groups_skipped_for_one_reason_share_a_row_of_the_report() -> None:
-    report = rmt.prune(nn.Sequential(nn.Conv2d(64, 64, 3, groups=64), nn.Conv2d(100, 200, 3, groups=2)))
+    report = rmt.prune(nn.Sequential(nn.Conv2d(64, 64, 3, groups=64), nn.Conv2d(100, 200, 3, groups=2)), heads=[])
     assert len(report.cuts) == 66
     rows = {row["layer"]: row for row in report.rows()}
     assert list(rows) == ["0", "1[0]", "1[1]"]
@@ -163,7 +163,7 @@ def test_nan_is_counted_and_the_rest_is_pruned() -> None:
     with torch.no_grad():
         weight_of(module, "0")[1, 2] = math.nan
     report = rmt.prune(module)
-    assert report.cuts[0].reason == "its weight has 1 NaN or infinite entries"
+    assert report.cuts[0].reason == "its weight has 1 NaN or infinite entries, the first at (1, 2)"
     assert report.cuts[1].status == "cut"
 
 
@@ -215,7 +215,7 @@ def test_taking_back_one_group_leaves_the_other_cut() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv1d(64, 120, 3, groups=2))
     whole = weight_of(module, "0").detach().clone()
-    pruner = rmt.Pruner(rmt.layers_of(module), rule="mp_threshold", every=1, epochs=2)
+    pruner = rmt.Pruner(rmt.layers_of(module, heads=[]), rule="mp_threshold", every=1, epochs=2)
     judge: list[float] = []
 
     def validate(now: nn.Module) -> float:
