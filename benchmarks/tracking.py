@@ -1,13 +1,15 @@
 """What tracking costs: python -m benchmarks.tracking [--quick] [--only PART]
 
 Figures, on this machine: projection of replicates against Ray's `MLflowLoggerCallback`, on SQLite and
-on PostgreSQL behind a server; CPU time of the projector beside training in real time; the longest wait of a trial
-while the server is down; and answers from MLflow at 10,000 and 100,000 replicates.
+on PostgreSQL behind a server; a real training with and without a projector beside it, and the projector's CPU time
+beside one in real time; the longest wait of a trial while the server is down; and answers from MLflow at
+10,000 and 100,000 replicates.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import shutil
 import sqlite3
@@ -17,18 +19,25 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from sweeps import mlflow_query, tracking, ui
+from sweeps import launch, mlflow_query, tracking, ui
+from sweeps.data import load
 from sweeps.records import Recorder
+from sweeps.spec import SweepSpec, build_spec
 from sweeps.table import replicates_of
 from sweeps.tracking.store import prepare, store_uri
+from sweeps.trial import TrialRun
 from tests.sweeps.tracking.recorded import Replicate, SweepOnDisk
 from tests.sweeps.tracking.test_postgres import postgres
 
 EPOCHS, METRICS, REPLICATES = 30, 15, 50
+Clocks = tuple[float, float]
 EXTRA = {f"extra_{i}": 0.1 * i for i in range(METRICS - 11)}
 
 
@@ -113,6 +122,79 @@ def beside_training(folder: Path, template: Path, seconds: float) -> None:
     training = 2 * seconds
     say("CPU of the projector's start, once a sweep", f"{started:.1f} s")
     say(f"CPU of projecting beside {training:.0f} core-seconds of training", f"{(spent - started) / training:.2%}")
+
+
+REAL: dict[str, Any] = {
+    "data": {"kind": "digits", "validation": 300},
+    "model": {"kind": "mlp", "widths": [256, 128]},
+    "training": {"batch_size": 32, "optimiser": {"kind": "sgd", "lr": 0.05}},
+    "prune": {"rule": "mp_threshold", "aggressiveness": 0.8, "every": 5},
+}
+WORKERS = 2
+
+
+def real(name: str, epochs: int) -> SweepSpec:
+    """Two trials, a pruned one and its twin, of two replicates each: one trial for each of two workers."""
+    trial = {**REAL, "training": {**REAL["training"], "epochs": epochs}}
+    plain = {"name": name, "trial": trial, "replicates": {"initialisation": 2}, "tracking": {"pictures": 0}}
+    return build_spec(plain)
+
+
+def train(storage: Path, name: str, epochs: int, worker: int, ready: Barrier, done: Queue[Clocks]) -> None:
+    """What one of a sweep's workers does, in a process of its own; says its wall and CPU time."""
+    trials, _ = launch.plan(real(name, epochs), storage=storage)
+    data = load(next(iter(trials)).spec.data)
+    own = list(trials)[worker::WORKERS]
+    runs = [TrialRun(trial, trial.replicates, data, sweep=storage / name) for trial in own]
+    ready.wait()
+    wall, cpu = time.perf_counter(), time.process_time()
+    for run in runs:
+        while run.step() is not None:
+            pass
+    done.put((time.perf_counter() - wall, time.process_time() - cpu))
+
+
+def trained(storage: Path, name: str, epochs: int, *, tracked: bool) -> Clocks:
+    """Longest wall time of the workers, and their CPU time together; the projector, if any, has begun before."""
+    made, _ = launch.plan(real(name, epochs), storage=storage)
+    launch._write_plan(storage / name, made)
+    projector = tracking.start_projector(storage, name) if tracked else None
+    while projector is not None and projector.lag() is None and projector.process.poll() is None:
+        time.sleep(0.2)
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Barrier(WORKERS), context.Queue()
+    arguments = [(storage, name, epochs, worker, ready, done) for worker in range(WORKERS)]
+    workers = [context.Process(target=train, args=given) for given in arguments]
+    for worker in workers:
+        worker.start()
+    walls, cpus = zip(*(done.get() for _ in workers), strict=True)
+    for worker in workers:
+        worker.join()
+    if projector is not None:
+        lag = projector.finish()
+        if not lag.is_complete:
+            say("NOT PROJECTED", str(lag))
+    return max(walls), sum(cpus)
+
+
+def slowed(folder: Path, template: Path, seconds: float, pairs: int) -> None:
+    """The same real training on two cores with and without a projector beside it, in turns."""
+    storage = fresh(folder / "slowed", template)
+    _, cpu = trained(storage, "probe", 20, tracked=False)
+    epochs = max(20, round(20 * seconds * 4 / cpu))
+    times: dict[bool, list[Clocks]] = {False: [], True: []}
+    for pair in range(pairs):
+        for tracked in (False, True) if pair % 2 else (True, False):
+            times[tracked].append(trained(storage, f"run-{pair}-{tracked}", epochs, tracked=tracked))
+    shares = [on[0] / off[0] - 1 for on, off in zip(times[True], times[False], strict=True)]
+    each = statistics.median(cpu for _, cpu in times[False]) / 4
+    say(
+        f"training slowed by tracking, wall, replicates of {each:.1f} core-seconds",
+        f"{statistics.median(shares):+.2%}",
+    )
+    say(f"each of {pairs} pairs", ", ".join(f"{share:+.2%}" for share in shares))
+    others = [one[0] / statistics.median(off[0] for off in times[False]) - 1 for one in times[False]]
+    say("scatter of the runs without tracking about their median", f"{min(others):+.2%} to {max(others):+.2%}")
 
 
 def cpu_of(process: psutil.Process) -> float:
@@ -232,7 +314,9 @@ def import_mlflow() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=["projection", "wait", "answers", "beside"], help="one part of it")
+    parser.add_argument(
+        "--only", choices=["projection", "wait", "answers", "beside", "slowed"], help="one part of it"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="without PostgreSQL, real time and 100,000 replicates"
     )
@@ -255,6 +339,8 @@ def main() -> int:
             from_records(folder)
         if only == "beside" or (only is None and not quick):
             beside_training(folder, template, 100.0)
+        if only in (None, "slowed"):
+            slowed(folder, template, 1.0 if quick else 15.0, 2 if quick else 5)
     finally:
         shutil.rmtree(folder)
     return 0

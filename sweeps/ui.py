@@ -17,7 +17,7 @@ from pathlib import Path
 from sweeps import document, mlflow_query
 from sweeps.errors import TrackingError
 from sweeps.tracking.store import artifacts_of, check, database_path, prepare, resolve_uri, store_uri
-from sweeps.tracking.view import TRIALS
+from sweeps.tracking.view import CURVES, TRIALS
 from sweeps.tracking.view import link as view_link
 
 HOST = "127.0.0.1"
@@ -51,10 +51,10 @@ def serve(storage: Path, sweep: str | None, port: int = 5000, *, say: Callable[[
     uri = _address(Path(storage), sweep)
     if uri.startswith("http"):
         check(uri)
-        say(link(uri, sweep, uri))
+        say(_links(uri, sweep, uri))
         return
     with server(uri, port) as base:
-        say(f"{link(base, sweep, uri)}\nMLflow's UI runs here until Ctrl-C.")
+        say(f"{_links(base, sweep, uri)}\nMLflow's UI runs here until Ctrl-C.")
         _wait_for_interrupt()
 
 
@@ -65,7 +65,7 @@ def link(base: str, sweep: str | None, uri: str | None = None, view: str = TRIAL
         base: Address of the UI.
         sweep: Name of the sweep; None for the list of sweeps.
         uri: Address of the store, `base` when not given.
-        view: `trials`, `replicates` or `tree`.
+        view: `trials`, `replicates`, `curves` or `tree`.
 
     Raises:
         SweepNotFound: The store has no such sweep; lists those it has.
@@ -74,6 +74,11 @@ def link(base: str, sweep: str | None, uri: str | None = None, view: str = TRIAL
     if sweep is None:
         return f"{base.rstrip('/')}/#/experiments"
     return view_link(base, mlflow_query.experiment(sweep, uri or base), view)
+
+
+def _links(base: str, sweep: str | None, uri: str) -> str:
+    trials = link(base, sweep, uri)
+    return f"{trials}\ncurves: {link(base, sweep, uri, CURVES)}" if sweep else trials
 
 
 def _address(storage: Path, sweep: str | None) -> str:

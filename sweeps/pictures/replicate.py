@@ -17,6 +17,7 @@ from sweeps.report.layers import LayerSpectrum, cut_layers, fits_of, spectra_of
 MOST_LAYERS, MOST_EPOCHS = 6, 4
 FAR = 2.0  # times the threshold: what is beyond is counted at the rim, or the bulk would shrink to a line
 BINS = 40
+NARROWEST = 5.6  # inches that the title and the legend need
 
 
 def spectra(arrays: Mapping[str, Any], title: str) -> Figure | None:
@@ -36,7 +37,9 @@ def spectra(arrays: Mapping[str, Any], title: str) -> Figure | None:
     shown = [names[place] for place in spread(names, MOST_LAYERS)]
     columns = max(min(len(layers[name]), MOST_EPOCHS) for name in shown)
     said = f"{title}, {len(shown)} of {len(names)} layers" if len(shown) < len(names) else title
-    figure = canvas(said, len(shown), columns, width=2.9 * columns + 0.6, height=2.1 * len(shown) + 0.8)
+    figure = canvas(
+        said, len(shown), columns, width=max(NARROWEST, 2.9 * columns + 0.6), height=2.1 * len(shown) + 0.8
+    )
     for row, name in enumerate(shown):
         for column in range(columns):
             axes = figure.axes[row * columns + column]

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from sweeps.tracking.tree import Tree
 
 log = logging.getLogger(__name__)
-VERSION = "1"  # of the pictures: another one draws them all again
+VERSION = "2"  # of the pictures: another one draws them all again
 TAG = "pictures"
 WEIGHTS = "weights.safetensors"
 CURVES = ("train_accuracy", "validation_accuracy")
-Draw = Callable[[], "Figure | None"]
+Draw = Callable[[], "Figure | str | None"]  # a still picture, or a page
 
 
 class Policy(NamedTuple):
@@ -166,6 +166,8 @@ def _drawn(name: str, identity: str, draw: Draw) -> bytes | None:
 
     try:
         figure = draw()
+        if isinstance(figure, str):
+            return figure.encode()
         return None if figure is None else png(figure)
     except Exception:
         log.warning("the picture %s of %s can not be drawn", name, identity, exc_info=True)
@@ -198,6 +200,7 @@ def _of_trial(sweep: Path, plan: source.Plan, trial: Ended) -> Iterator[tuple[st
 
 def _of_sweep(sweep: Path, plan: source.Plan) -> Iterator[tuple[str, Draw]]:
     from sweeps.aggregate import trials_of
+    from sweeps.pictures import brush
     from sweeps.pictures import sweep as pictures
     from sweeps.table import replicates_of
 
@@ -206,6 +209,7 @@ def _of_sweep(sweep: Path, plan: source.Plan) -> Iterator[tuple[str, Draw]]:
     column = statistic if statistic in table else f"{plan.metric}.mean"
     name, swept = sweep.name, plan.swept
     yield "parallel.png", lambda: pictures.parallel(table, swept, column, f"Trials of {name}")
+    yield "parallel.html", lambda: brush.page(table, swept, column, f"Trials of {name}")
     yield "heat-maps.png", lambda: pictures.heat_maps(table, swept, column, f"Pairs of dimensions of {name}")
     yield "importance.png", lambda: pictures.importance(table, swept, column, f"Importance of dimensions, {name}")
     metric = plan.metric if better(plan.metric) == "max" else "validation_accuracy"

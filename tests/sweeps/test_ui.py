@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from sweeps import tracking, ui
 from sweeps.errors import SweepNotFound, TrackingError
 from sweeps.tracking.source import read_plan
 from sweeps.tracking.store import store_uri
-from sweeps.tracking.view import TREE, link, view_tags
+from sweeps.tracking.view import CURVES, TREE, link, view_tags
 from tests.sweeps.tracking.recorded import SweepOnDisk
 from tests.sweeps.tracking.stores import NOT_OURS, migrated_store, no_address_from_outside, storage
 
@@ -103,3 +104,14 @@ def test_views_follow_the_objective(tmp_path: Path) -> None:
     assert all(len(text) <= 5000 for text in tags.values()), "what MLflow takes as an experiment's tag"
     query = "workflowType=machine_learning&viewStateShareKey=tree"
     assert link("http://host:1/", "7", TREE) == f"http://host:1/#/experiments/7/runs?{query}"
+    assert link("http://host:1", "7", CURVES).endswith("viewStateShareKey=curves&compareRunsMode=CHART")
+
+
+def test_views_of_many_dimensions_stay_within_what_mlflow_takes(tmp_path: Path) -> None:
+    sweep = SweepOnDisk(tmp_path)
+    names = tuple(f"prune.options.name_{n}_{'x' * 90}" for n in range(60))
+    plan = replace(read_plan(sweep.folder), dimensions=names)
+    tags = view_tags(plan)
+    assert all(len(text) <= 5000 for text in tags.values())
+    shown = json.loads(json.loads(tags["mlflow.sharedViewState.trials"])["state"])["selectedColumns"]
+    assert f"params.`{plan.swept[0]}`" in shown

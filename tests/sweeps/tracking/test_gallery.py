@@ -15,7 +15,7 @@ from tests.sweeps.tracking.recorded import SweepOnDisk
 from tests.sweeps.tracking.seen import Seen
 
 PNG = b"\x89PNG\r\n\x1a\n"
-OF_SWEEP = {"parallel.png", "heat-maps.png", "importance.png", "accuracy-against-size.png"}
+OF_SWEEP = {"parallel.png", "parallel.html", "heat-maps.png", "importance.png", "accuracy-against-size.png"}
 
 
 @pytest.mark.slow
@@ -31,6 +31,7 @@ def test_best_trials_get_pictures_and_weights_once_and_few_names_are_logged(
     trials, replicates = seen.level(sweep.name, "trial"), seen.level(sweep.name, "replicate")
     root = seen.level(sweep.name, "sweep")[sweep.name]
     assert set(seen.artifacts(root)) >= OF_SWEEP | {"environment.json"}
+    assert root.inputs is not None
     [data] = root.inputs.dataset_inputs
     assert (data.dataset.name, data.dataset.digest) == ("digits", "f" * 36)
     assert root.data.tags["git_commit"] == "c" * 40

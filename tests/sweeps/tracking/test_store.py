@@ -13,8 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+import sweeps
 from sweeps import tracking, ui
+from sweeps.cli import app
 from sweeps.errors import TrackingError
 from sweeps.tracking.store import artifacts_of, prepare, resolve_uri, store_uri
 from tests.sweeps.tracking.recorded import SweepOnDisk
@@ -144,6 +147,10 @@ def test_server_with_authentication_refuses_wrong_credentials_and_takes_right_on
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "wrong")
         with pytest.raises(TrackingError, match="refuses these credentials"):
             tracking.project(sweep.storage, sweep.name, address)
+        with pytest.raises(TrackingError, match=r"refuses these credentials.*MLFLOW_TRACKING_PASSWORD"):
+            sweeps.best(sweep.name, source="mlflow", uri=address)
+        asked = CliRunner().invoke(app, ["best", sweep.name, "--from", "mlflow", "--tracking-uri", address])
+        assert isinstance(asked.exception, TrackingError)
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "eine lange Parole")
         tracking.check(address)
         assert tracking.project(sweep.storage, sweep.name, address).is_complete
