@@ -149,7 +149,7 @@ def test_replicate_shows_its_curves_its_spectra_and_its_layers(page: Page, base:
     picture = page.get_by_role("img", name="spectra.png")
     picture.wait_for()
     assert (picture.bounding_box() or {"width": 0})["width"] > 300
-    page.goto(f"{address}/artifacts/layers.csv")
+    page.get_by_text("layers.csv", exact=True).first.click()
     page.get_by_text("threshold", exact=True).first.wait_for()
     page.get_by_text("layers.0", exact=True).first.wait_for()
 
