@@ -104,9 +104,10 @@ def places_of(module: nn.Module, heads: Sequence[str] | None = None) -> list[Pla
     for part, (name, *others) in names.items():
         if why_left(part) or _shares_factors(part, uses):
             continue
+        keeps_form = not _replaceable(module, part, [name, *others])
         for place in _places(name, part):
             key = id(_parameter(part, place)), place.first
-            if uses[key[0]] > 1 or not _replaceable(module, part, [name, *others]):
+            if keeps_form or uses[key[0]] > 1:
                 place = replace(place, layer=replace(place.layer, factorable=False))
             owner = found.setdefault(key, place).part
             owners |= dict.fromkeys([name, *others, place.layer.name], owner)

@@ -10,6 +10,7 @@ import torch
 import torchvision.models
 from torch import Tensor, nn
 
+from rmt.heads import output_layers
 from sweeps.models import ARCHITECTURES, Shape
 
 
@@ -20,8 +21,8 @@ def from_torchvision(
     """A classification model of torchvision by its name there, from random or local weights.
 
     `weights` is a file (safetensors, or a state dict that torch saved); nothing is ever downloaded. Parameters
-    that come from it are not drawn anew. With `fresh_head` the last linear layer is left out of it, for another
-    number of classes.
+    that come from it are not drawn anew. With `fresh_head` the layers that give the output are left out of it, for
+    another number of classes.
 
     Raises:
         ValueError: No such model, or a file that is missing or of other shapes.
@@ -40,15 +41,14 @@ def from_torchvision(
 def _load(module: nn.Module, path: Path, *, fresh_head: bool) -> None:
     """Fill the module and note in `loaded` which parameters came from the file."""
     state = dict(_read(path))
-    if fresh_head:
-        head = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)][-1]
-        state = {name: tensor for name, tensor in state.items() if name.rpartition(".")[0] != head}
+    heads = output_layers(module) if fresh_head else set()
+    state = {name: tensor for name, tensor in state.items() if name.rpartition(".")[0] not in heads}
     own = module.state_dict()
     for name, tensor in state.items():
         if name not in own or own[name].shape != tensor.shape:
             wanted = tuple(own[name].shape) if name in own else "no such tensor"
             raise ValueError(f"{path} has {name} of shape {tuple(tensor.shape)}; the model has {wanted}")
-    missing = [name for name in own if name not in state and not (fresh_head and name.rpartition(".")[0] == head)]
+    missing = [name for name in own if name not in state and name.rpartition(".")[0] not in heads]
     if missing:
         raise ValueError(f"{path} lacks {len(missing)} tensors of the model, the first is {missing[0]}")
     module.load_state_dict(state, strict=False)

@@ -88,3 +88,12 @@ def test_a_weights_file_of_other_shapes_is_refused(tmp_path: Path) -> None:
         build(model(**options), (3, 32, 32), 10)
     other = build(model(**options, fresh_head=True), (3, 32, 32), 10)
     assert torch.equal(other.state_dict()["conv1.weight"], source.state_dict()["conv1.weight"])
+
+
+def test_a_fresh_head_may_be_a_convolution(tmp_path: Path) -> None:
+    options = {"kind": "torchvision", "model": "squeezenet1_1"}
+    source = build(model(**options), (3, 32, 32), 7)
+    save_file(source.state_dict(), tmp_path / "seven.safetensors")
+    other = build(model(**options, weights=str(tmp_path / "seven.safetensors"), fresh_head=True), (3, 32, 32), 10)
+    assert set(source.state_dict()) - other.loaded == {"classifier.1.weight", "classifier.1.bias"}
+    assert torch.equal(other.state_dict()["features.0.weight"], source.state_dict()["features.0.weight"])
