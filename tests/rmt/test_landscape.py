@@ -338,6 +338,6 @@ def test_a_loss_of_nan_has_no_curvature(mlp: nn.Sequential, data: Data, of: Call
 def test_numbers_of_a_loss_that_overflows_do_not_exist(data: Data) -> None:
     steep = nn.Sequential(nn.Linear(5, 3)).double()
     with torch.no_grad():
-        steep[0].weight.copy_(torch.full((3, 5), 1e307, dtype=torch.float64))
+        steep.get_parameter("0.weight").copy_(torch.full((3, 5), 1e307, dtype=torch.float64))
     found = measure(ModuleSubject(steep, *data), {"loss_slice": {"points": 5}})
     assert set(found.values()) == {None}
