@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import torch
 
 from sweeps import launch, mlflow_query, tracking, ui
 from sweeps.data import load
@@ -142,6 +143,7 @@ def real(name: str, epochs: int) -> SweepSpec:
 
 def train(storage: Path, name: str, epochs: int, worker: int, ready: Barrier, done: Queue[Clocks]) -> None:
     """What one of a sweep's workers does, in a process of its own; says its wall and CPU time."""
+    torch.set_num_threads(1)
     trials, _ = launch.plan(real(name, epochs), storage=storage)
     data = load(next(iter(trials)).spec.data)
     own = list(trials)[worker::WORKERS]

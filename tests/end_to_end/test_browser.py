@@ -105,12 +105,16 @@ def test_link_opens_the_trials_with_their_statistics_best_first(page: Page, base
     assert set(_cells(page, wanted[5])) == {"-", "0.25", "0.75"}
 
 
-def test_sorting_by_another_statistic_works(page: Page, base: str, sweep: SweepOnDisk) -> None:
+@pytest.mark.parametrize(("statistic", "falling"), [("mean", False), ("sd", True)])
+def test_sorting_by_a_statistic_works(
+    page: Page, base: str, sweep: SweepOnDisk, statistic: str, *, falling: bool
+) -> None:
     SCREENSHOTS.open_trials(page, ui.link(base, sweep.name))
-    column = "metrics.`validation_accuracy.sd`"
-    page.locator(f".ag-header-cell[col-id='{column}']").get_by_text("validation_accuracy.sd").click()
+    name = f"validation_accuracy.{statistic}"
+    column = f"metrics.`{name}`"
+    page.locator(f".ag-header-cell[col-id='{column}']").get_by_text(name).click()
     page.locator(f".ag-header-cell[col-id='{column}'] svg").first.wait_for()
-    wanted = sorted(mlflow_query.trials(sweep.name, base).table["validation_accuracy.sd"], reverse=True)
+    wanted = sorted(mlflow_query.trials(sweep.name, base).table[name], reverse=falling)
     _until(lambda: [float(text) for text in _cells(page, column)] == wanted)
 
 

@@ -36,7 +36,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Swe
     """Twelve trials of two architectures; one replicate has diverged, one is not there."""
     storage = tmp_path_factory.mktemp("asking")
     shutil.copy(migrated_store, storage / "mlflow.db")
-    made = SweepOnDisk(storage, seeds=5)
+    made = SweepOnDisk(storage, seeds=5, epochs=3)
     for number, replicate in enumerate(made.replicates()):
         if number != 4:
             replicate.finish("diverged" if number == 7 else "finished")
