@@ -61,7 +61,7 @@ class Pruner:
         seed: Of `self.generator`, which `step` uses; `cut` is given its own.
 
     Raises:
-        InvalidOption: An option out of range, two layers of one name.
+        InvalidOption: An option out of range, two layers of one name, or an override that matches none of them.
         UnknownName: No such rule or estimator.
     """
 
