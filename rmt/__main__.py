@@ -51,6 +51,8 @@ def analyse_file(options: argparse.Namespace) -> None:
     layers = analyse_layers(state, noise=options.noise, min_size=options.min_size, beta=options.beta)
     table = tabulate(layers)
     shown = table[list(SHOWN)].rename(columns=SHOWN)
+    empty = shown.columns[shown.isna().all()]
+    shown = shown.assign(**dict.fromkeys(empty, ""))  # pandas would write None into a column without numbers
     print(shown.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}"))
     if options.csv is not None:
         table.to_csv(options.csv, index=False)

@@ -198,6 +198,12 @@ def test_weights_of_a_file_that_are_no_matrices_keep_their_rows(tmp_path: Path) 
     assert reasons == {"left": ""}
 
 
+def test_a_table_without_numbers_has_empty_cells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_file(nn.Linear(4, 2).state_dict(), tmp_path / "net.safetensors")
+    assert main(["analyse", str(tmp_path / "net.safetensors"), "--no-pictures"]) == 0
+    assert "None" not in capsys.readouterr().out
+
+
 def test_a_size_out_of_range_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_file(nn.Linear(80, 60).state_dict(), tmp_path / "net.safetensors")
     assert main(["analyse", str(tmp_path / "net.safetensors"), "--no-pictures", "--min-size", "0"]) == 2
