@@ -163,7 +163,7 @@ def active_fields(spec: TrialSpec) -> Document:
     """Leaves of the configuration that can make a difference.
 
     Without pruning no `prune.*` field can; a budget takes the place of the aggressiveness; where the data
-    lies makes no difference to what is in it.
+    lies, and how it is read, makes no difference to what is in it.
     """
     return {path: value for name in TrialSpec.model_fields for path, value in _active_in(name, spec).items()}
 
@@ -182,8 +182,9 @@ def _active_in(name: str, spec: TrialSpec) -> Document:
         if spec.prune.budget is not None:
             fields.pop("prune.aggressiveness")
     if name == "data":
-        places = spec.data.entry.traits.get("location", ())
-        fields = {path: v for path, v in fields.items() if path.removeprefix("data.") not in places}
+        traits = spec.data.entry.traits
+        silent = (*traits.get("location", ()), *traits.get("manner", ()))
+        fields = {path: v for path, v in fields.items() if path.removeprefix("data.") not in silent}
     return fields
 
 

@@ -230,7 +230,7 @@ def export(chosen: Chosen, to: Path, form: Format = "torchscript") -> dict[str, 
     if form not in FORMATS:
         raise SpecError(f"unknown format {form!r}; known: {', '.join(FORMATS)}")
     pruned, dense = chosen.classifier(), chosen.classifier(chosen.dense())
-    example = torch.rand(2, *chosen.split().test.inputs.shape[1:])
+    example = torch.rand(2, *chosen.split().test.source.shape[1:])
     loaded = _write(pruned, example, to, form)
     with torch.inference_mode():
         difference = float((loaded(example) - pruned(example)).abs().max())

@@ -222,6 +222,8 @@ class StackRun:
             member.recorder.finish(record, files_of(member.result))
         if self._keeping is not None and self._is_final:
             self._keeping.clear()
+        if self.is_done:
+            self._training = None  # with it go its memory, and the processes that read for it
 
     @property
     def _is_final(self) -> bool:

@@ -29,7 +29,7 @@ from sweeps.stack_program import Program
 from sweeps.stack_programs import program_for
 from sweeps.status import Status
 from sweeps.training_data import Examples, TrainingData
-from sweeps.training_evaluation import Evaluation, evaluate
+from sweeps.training_evaluation import BATCH, Evaluation, evaluate
 from sweeps.training_memory import require_memory, stack_bytes
 from sweeps.training_outcome import Outcome, conclude, with_measures, without_test
 from sweeps.training_pruning import Spectra, cut, measure, pruner_of
@@ -112,13 +112,14 @@ class StackTraining:
         self._use_threads()
         needed = stack_bytes(spec, dataset.shape, dataset.classes, len(seeds), dtype=dtype, together=together)
         require_memory(needed, device, len(seeds))
-        self._data = TrainingData(spec, seeds[0], dataset, torch.device(device), dtype)
+        self._data = TrainingData(spec, seeds[0], dataset, torch.device(device), dtype, workers=threads)
         self._stepper = Stepper.of(spec.training)
         with torch.random.fork_rng(devices=[]):  # torch's layers draw when they are made; nothing of it is used
             self._module = models.build(spec.model, dataset.shape, dataset.classes)
         self._together = models.stacks_well(self._module, device) if together is None else together
         self._places = places_of(self._module)
-        replicas = {number: self._draw(one) for number, one in enumerate(seeds)}
+        shown = self._data.train.first(INITIALISATION_EXAMPLES).inputs.float().cpu()
+        replicas = {number: self._draw(one, shown) for number, one in enumerate(seeds)}
         self._parameters = sum(value.numel() for value in replicas[0].values.values())
         self._pruner = pruner_of(spec, [place.layer for place in self._places], self._parameters)
         self._memories = [rmt.Memory() for _ in seeds]
@@ -136,14 +137,13 @@ class StackTraining:
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
 
-    def _draw(self, seeds: Seeds) -> Replica:
+    def _draw(self, seeds: Seeds, shown: Tensor) -> Replica:
         """A replicate's start: drawn in single precision on the CPU, whatever it is trained in."""
-        inputs = self._data.train.inputs[:INITIALISATION_EXAMPLES].float().cpu()
-        initialise(self._module, self.spec.initialisation, seeds.generator("weights"), inputs)
+        initialise(self._module, self.spec.initialisation, seeds.generator("weights"), shown)
 
         def place(tensor: Tensor) -> Tensor:
-            like = self._data.train.inputs
-            return tensor.detach().clone().to(like.device, like.dtype if tensor.is_floating_point() else None)
+            dtype = self._data.dtype if tensor.is_floating_point() else None
+            return tensor.detach().clone().to(self._data.device, dtype)
 
         replica = Replica(
             {name: place(value) for name, value in self._module.named_parameters()},
@@ -244,7 +244,7 @@ class StackTraining:
     def _rows(self, stack: Stack, program: Program, trained: Trained) -> dict[int, EpochRow]:
         """Rows by place in the stack, of those that go on."""
         began = time.perf_counter()
-        validation = evaluate(stack, program, self._data.validation.inputs, self._data.validation.labels)
+        validation = evaluate(stack, program, self._data.validation.split(BATCH))
         evaluation_seconds = time.perf_counter() - began
         examples, training = len(self._data.train), self.spec.training
         columns = {
@@ -289,8 +289,8 @@ class StackTraining:
         replica = stack.take(place)
         measure(replica, self._places, self.spec, self.epoch, self._spectra[r])
         if position not in self._evaluated:
-            test = self._data.test
-            self._evaluated[position] = evaluate(stack, self._programs[position], test.inputs, test.labels)
+            test = self._data.test.split(BATCH)
+            self._evaluated[position] = evaluate(stack, self._programs[position], test)
         outcome = conclude(replica, self._places, self._spectra[r], self._evaluated[position], place)
         at_the_end = self._take(self.spec.measures.end, r, replica)
         return with_measures(outcome, at_the_end, self._measured[r])
@@ -308,7 +308,9 @@ class StackTraining:
 
     def _take(self, names: Sequence[str], r: int, replica: Replica) -> measuring.Measured:
         """Measures of a replicate on validation examples."""
-        held_out = self._data.validation
+        if not set(names) - {measuring.RECORDED}:
+            return measuring.Measured()
+        held_out = self._data.validation.first(measuring.EXAMPLES)
         return measuring.take(
             names,
             self._module,
@@ -385,7 +387,7 @@ class StackTraining:
             {plain["epoch"]: measuring.Measured.from_document(plain) for plain in some}
             for some in document["measured"]
         ]
-        device = self._data.train.labels.device
+        device = self._data.device
         self._last_cut = {r: unpack_cut(state, f"cut{r}", device) for r in document["cuts"]}
         self._stacks = [
             unpack_stack(state, f"stack{i}", about, device) for i, about in enumerate(document["stacks"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from sweeps.stack import Stack
 from sweeps.stack_program import Program
+from sweeps.training_data import Examples
 
 BATCH = 1024
 """Examples at a time: large enough for full speed, small enough for a stack's activations to stay in cache."""
@@ -42,13 +44,14 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(stack: Stack, program: Program, inputs: Tensor, labels: Tensor) -> Evaluation:
-    """Evaluate a stack on examples (example, channel, height, width) with labels (example,)."""
+def evaluate(stack: Stack, program: Program, batches: Iterable[Examples]) -> Evaluation:
+    """Evaluate a stack on examples that come in batches, of `BATCH` or so."""
     losses: Tensor | None = None
     active: list[Tensor] | None = None
     correct, predicted = [], []
-    for some, wanted in zip(inputs.split(BATCH), labels.split(BATCH), strict=True):
-        logits, alive = program.read(stack.values, stack.buffers, some)
+    for batch in batches:
+        wanted = batch.labels
+        logits, alive = program.read(stack.values, stack.buffers, batch.inputs)
         logs = torch.log_softmax(logits, -1)
         chosen = logs.gather(-1, wanted.view(1, -1, 1).expand(len(logits), -1, 1))
         sums = chosen.sum((1, 2), dtype=torch.float64)
@@ -60,4 +63,5 @@ def evaluate(stack: Stack, program: Program, inputs: Tensor, labels: Tensor) -> 
     assert losses is not None  # noqa: S101 - no part of a split is empty
     assert active is not None  # noqa: S101
     dead = sum(((~units).sum(1) for units in active), torch.zeros_like(losses, dtype=torch.int64))
-    return Evaluation(losses / len(labels), torch.cat(correct, 1), torch.stack(predicted).sum(0), dead)
+    right = torch.cat(correct, 1)
+    return Evaluation(losses / right.shape[1], right, torch.stack(predicted).sum(0), dead)

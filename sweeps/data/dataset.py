@@ -1,9 +1,9 @@
-"""What every data set is once it is loaded: checked arrays with a fingerprint."""
+"""What every data set is once it is loaded: checked inputs and labels with a fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,10 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmt.registry import Registry
+from sweeps.data.reading import Images, Inputs, OnDisk, read_here
 from sweeps.errors import SweepError
 
-Images = NDArray[Any]  # (N, C, H, W), uint8 or float32
+__all__ = ["ARRAYS", "DATASETS", "Dataset", "Images", "Inputs", "InvalidData", "Labels", "OnDisk"]
+
 Labels = NDArray[np.int64]  # (N,), 0 to classes - 1
+READ_BYTES = 1 << 20
+"""What is read at a time of inputs that are on disk, for the fingerprint."""
 ARRAYS = ("train_inputs", "train_labels", "test_inputs", "test_labels")
 
 
@@ -25,11 +29,14 @@ class InvalidData(SweepError, ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Arrays of one data set. They are read-only: cached here, shared by Ray's object store elsewhere.
+    """Inputs and labels of one data set.
+
+    Arrays are read-only: cached here, shared by Ray's object store elsewhere. Inputs can also be `OnDisk`: the
+    data set is then a description, wherever it goes.
 
     Attributes:
         name: What a spec calls it.
-        train_inputs: (N, C, H, W), uint8 or float32, finite; what validation is held out of.
+        train_inputs: (N, C, H, W), array or on disk, uint8 or float32, finite; what validation is held out of.
         train_labels: (N,) int64, each of 0 to `classes` - 1 at least once.
         test_inputs: (M, C, H, W) of the same type and shape; looked at once, at the end of a training.
         test_labels: (M,) int64.
@@ -40,15 +47,17 @@ class Dataset:
     """
 
     name: str
-    train_inputs: Images
+    train_inputs: Inputs
     train_labels: Labels
-    test_inputs: Images
+    test_inputs: Inputs
     test_labels: Labels
     classes: int
 
     def __post_init__(self) -> None:
         for name in ARRAYS:
             given = getattr(self, name)
+            if isinstance(given, OnDisk):
+                continue
             array = np.ascontiguousarray(given, dtype=given.dtype.newbyteorder("=")).view()
             array.flags.writeable = False
             object.__setattr__(self, name, array)
@@ -62,17 +71,29 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sha256 over names, types, shapes and bytes of the four arrays, in hexadecimal."""
+        """Sha256 over names, types, shapes and bytes of the four arrays, in hexadecimal.
+
+        Inputs on disk are read once for it, a piece at a time, and give the fingerprint they have in memory.
+        """
         digest = hashlib.sha256()
         for name in ARRAYS:
             array = getattr(self, name)
-            little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-            digest.update(f"{name}:{little.dtype.str}:{little.shape};".encode())
-            digest.update(little.reshape(-1).view(np.uint8))
+            little = array.dtype.newbyteorder("<")
+            digest.update(f"{name}:{little.str}:{array.shape};".encode())
+            for piece in _pieces(array):
+                digest.update(piece.astype(little, copy=False).reshape(-1).view(np.uint8).data)
         return digest.hexdigest()
 
 
 DATASETS: Registry[Callable[..., Dataset]] = Registry("data set")
+
+
+def _pieces(array: Inputs | Labels) -> Iterable[NDArray[Any]]:
+    if not isinstance(array, OnDisk):
+        return [array]
+    each = max(1, READ_BYTES // (int(np.prod(array.shape[1:])) * array.dtype.itemsize))
+    rows = np.arange(len(array))
+    return read_here(array, (rows[start : start + each] for start in range(0, len(rows), each)))
 
 
 def _check(dataset: Dataset) -> None:
@@ -100,7 +121,7 @@ def _check(dataset: Dataset) -> None:
         )
 
 
-def _check_inputs(dataset: Dataset, name: str, inputs: Images) -> None:
+def _check_inputs(dataset: Dataset, name: str, inputs: Inputs) -> None:
     if inputs.ndim != 4 or 0 in inputs.shape:
         raise InvalidData(
             f"{dataset.name}: {name} have the shape {inputs.shape}; "
@@ -108,7 +129,7 @@ def _check_inputs(dataset: Dataset, name: str, inputs: Images) -> None:
         )
     if inputs.dtype not in (np.uint8, np.float32):
         raise InvalidData(f"{dataset.name}: {name} are {inputs.dtype}; allowed: uint8, float32")
-    if inputs.dtype == np.float32:
+    if isinstance(inputs, np.ndarray) and inputs.dtype == np.float32:
         wrong = ~np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
         if wrong.any():
             raise InvalidData(

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweeps.data.balance import balanced_order
-from sweeps.data.dataset import Dataset, Images
+from sweeps.data.dataset import Dataset
+from sweeps.data.reading import Images, Inputs, Read, Rows, read_here
 from sweeps.errors import Problem, SpecError
 
 CHUNK = 256  # examples converted at a time: few enough to stay in a processor's cache in double precision
@@ -32,21 +33,21 @@ class Normalisation:
     sd: NDArray[np.float64]
 
     @classmethod
-    def of(cls, source: Images, rows: NDArray[np.int64]) -> Normalisation:
+    def of(cls, source: Inputs, rows: Rows, read: Read = read_here) -> Normalisation:
         """Measured over the chosen rows, in double precision and in two passes."""
         channels = source.shape[1]
-        count = len(rows) * source[0, 0].size
+        count = len(rows) * int(np.prod(source.shape[2:]))
         mean = np.zeros(channels)
-        for chunk in _chunks(source, rows):
+        for chunk in _chunks(source, rows, read):
             mean += chunk.sum(axis=(0, 2, 3), dtype=np.float64)
         mean /= count
         squares = np.zeros(channels)
-        for chunk in _chunks(source, rows):
+        for chunk in _chunks(source, rows, read):
             squares += np.square(chunk - mean[:, None, None]).sum(axis=(0, 2, 3))
         sd = np.sqrt(squares / count)
         return cls(mean, np.where(sd > 0, sd, 1.0))
 
-    def apply(self, source: Images, rows: NDArray[np.int64]) -> Float[Tensor, "rows channels height width"]:
+    def apply(self, source: Inputs, rows: Rows) -> Float[Tensor, "rows channels height width"]:
         """The chosen rows in units of the standard deviation, as float32."""
         inputs = torch.empty((len(rows), *source.shape[1:]), dtype=torch.float32)
         mean, sd = (torch.from_numpy(x).float()[:, None, None] for x in (self.mean, self.sd))
@@ -64,14 +65,14 @@ class Part:
     """One part of a split. Its floats exist from the first use of `inputs`; until then it costs next to nothing.
 
     Attributes:
-        source: (N, C, H, W) the data set's own array, shared.
+        source: (N, C, H, W) the data set's own, shared.
         rows: (n,) which of its examples are in this part, ascending.
         labels: (n,) int64.
         normalisation: That of the training part, whichever part this is.
     """
 
-    source: Images
-    rows: NDArray[np.int64]
+    source: Inputs
+    rows: Rows
     labels: Int64[Tensor, " n"]
     normalisation: Normalisation
 
@@ -120,7 +121,9 @@ def check_split(dataset: Dataset, *, validation: int, train_size: int | None) ->
     return []
 
 
-def split(dataset: Dataset, *, seed: int, validation: int, train_size: int | None = None) -> Split:
+def split(
+    dataset: Dataset, *, seed: int, validation: int, train_size: int | None = None, read: Read = read_here
+) -> Split:
     """Hold out a class-balanced validation part, and train on the rest or on a class-balanced part of it.
 
     The validation part depends on the seed and its own size only, and a smaller training part is contained in
@@ -131,6 +134,7 @@ def split(dataset: Dataset, *, seed: int, validation: int, train_size: int | Non
         seed: The split seed of a replicate.
         validation: How many training examples are held out.
         train_size: How many of the others are trained on; None for all.
+        read: Reads the training part, for its mean and standard deviation.
 
     Raises:
         SpecError: The sizes do not fit the data set; it names the field, the value and what is allowed.
@@ -142,7 +146,7 @@ def split(dataset: Dataset, *, seed: int, validation: int, train_size: int | Non
     if train_size is not None:
         chosen = balanced_order(dataset.train_labels[rest], seed, "train")[:train_size]
         rest = np.sort(rest[chosen])
-    normalisation = Normalisation.of(dataset.train_inputs, rest)
+    normalisation = Normalisation.of(dataset.train_inputs, rest, read)
     everything = np.arange(len(dataset.test_labels))
     return Split(
         train=_part(dataset.train_inputs, dataset.train_labels, rest, normalisation),
@@ -151,12 +155,9 @@ def split(dataset: Dataset, *, seed: int, validation: int, train_size: int | Non
     )
 
 
-def _part(
-    source: Images, labels: NDArray[np.int64], rows: NDArray[np.int64], normalisation: Normalisation
-) -> Part:
+def _part(source: Inputs, labels: NDArray[np.int64], rows: Rows, normalisation: Normalisation) -> Part:
     return Part(source, rows, torch.from_numpy(labels[rows]), normalisation)
 
 
-def _chunks(source: Images, rows: NDArray[np.int64]) -> Iterator[Images]:
-    for start in range(0, len(rows), CHUNK):
-        yield source[rows[start : start + CHUNK]]
+def _chunks(source: Inputs, rows: Rows, read: Read = read_here) -> Iterator[Images]:
+    return read(source, (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)))

@@ -16,6 +16,7 @@ from sweeps.models import ARCHITECTURES
 from sweeps.optimisers import SCHEDULES
 from sweeps.stack import Replica, Stack, regroup
 from sweeps.stack_programs import program_for
+from sweeps.training_data import Examples
 from sweeps.training_evaluation import evaluate
 from sweeps.training_pruning import apply_cut
 from sweeps.training_step import Stepper, deterministic, norms, penalise, penalties
@@ -121,7 +122,7 @@ def test_nothing_is_left_on_the_cpu(kind: str, optimiser: str) -> None:
         stack.values, stack.slots = there(stack.values), {name: there(some) for name, some in stack.slots.items()}
         inputs, labels = torch.empty(4, 1, 32, 32, device="cuda"), torch.zeros(4, dtype=torch.int64, device="cuda")
         reading = program.read(stack.values, {}, inputs)
-        made = [reading.logits, *reading.active, *evaluate(stack, program, inputs, labels).correct]
+        made = [reading.logits, *reading.active, *evaluate(stack, program, [Examples(inputs, labels)]).correct]
         if kind == "mlp":
             found = stepper.step(stack, program, inputs, labels, rate=0.1, number=1)
             made += [found.losses, found.hits, *stack.values.values()]
