@@ -42,6 +42,10 @@ class StorageError(SweepError, OSError):
     """A storage that can not be read or written."""
 
 
+class StorageFull(StorageError):
+    """No room is left where records are kept; what was written before is whole."""
+
+
 class NewerFormat(StorageError):
     """A record written by a newer version; it is never trained over."""
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sweeps import storage as storages
 from sweeps.errors import Problem, SpecError
@@ -42,7 +42,7 @@ class Launch:
         trained: Replicates that this launch trained.
         statuses: States of all planned replicates now.
         complete: Whether the plan came to its end; false after an interrupt.
-        stopped: Whether `sweeps stop` asked for its end.
+        why: Why it ended before its plan: asked to by `sweeps stop`, a budget used up; empty otherwise.
         lag: What MLflow does not show yet.
         report: The report, when there is something to report.
         wall_seconds: Time of the whole launch.
@@ -53,7 +53,7 @@ class Launch:
     trained: int
     statuses: Counter[str]
     complete: bool
-    stopped: bool
+    why: str
     lag: Lag | None
     report: Path | None
     wall_seconds: float
@@ -137,15 +137,24 @@ def run(
             on_plan(made, progress)
         projector = start_projector(root, sweep.name, uri)
         try:
-            made, complete, trained = _train(made, progress, folder, address, show)
+            trained = _train(made, progress, folder, address, show)
             report = _report(root, sweep.name)
         finally:
             lag = projector.finish(PROJECTION_SECONDS)
-    after = made.progress(folder)
-    if complete:
-        tidy(folder, made, after)
-    seconds = time.monotonic() - begun
-    return Launch(made, root, trained, after.counts, complete, held.stop_requested, lag, report, seconds)
+    after = trained.plan.progress(folder)
+    if trained.complete:
+        tidy(folder, trained.plan, after)
+    return Launch(
+        plan=trained.plan,
+        storage=root,
+        trained=trained.replicates,
+        statuses=after.counts,
+        complete=trained.complete,
+        why="stopped as asked" if held.stop_requested else trained.why,
+        lag=lag,
+        report=report,
+        wall_seconds=time.monotonic() - begun,
+    )
 
 
 def _require_memory(made: Plan, progress: Progress) -> None:
@@ -222,24 +231,27 @@ def _write_plan(folder: Path, made: Plan) -> None:
     storages.write_atomically(folder / "spec.yaml", made.spec.to_yaml())
 
 
-def _train(
-    made: Plan, progress: Progress, folder: Path, address: str | None, show: Show | None
-) -> tuple[Plan, bool, int]:
-    """Train what is not recorded, then the seeds that the records ask for, until they ask for none.
+class _Trained(NamedTuple):
+    """The plan as it is after training, whether it came to its end, how many replicates, and what ended it."""
 
-    Returns:
-        The plan as it is then, whether it came to its end, and how many replicates were trained.
-    """
+    plan: Plan
+    complete: bool
+    replicates: int
+    why: str = ""
+
+
+def _train(made: Plan, progress: Progress, folder: Path, address: str | None, show: Show | None) -> _Trained:
+    """Train what is not recorded, then the seeds that the records ask for, until they ask for none."""
     search = search_of(made.spec, folder)
     if search is not None:
         return _train_searched(search, progress, folder, address, show)
     trials = [trial for trial in made if progress.to_train(trial)]
     if not trials:
-        return made, True, 0
+        return _Trained(made, True, 0)
     from sweeps.ray_session import require, session
     from sweeps.runner import train
 
-    trained, complete, datasets = 0, True, _datasets(made)
+    trained, complete, why, datasets = 0, True, "", _datasets(made)
     while trials and complete:
         live = SweepProgress(
             made.spec.objective, len(trials), sum(len(progress.to_train(trial)) for trial in trials)
@@ -251,22 +263,22 @@ def _train(
             complete = train(
                 trials, folder, datasets, made.spec, forks, live, show or (lambda _: None), scratch, judge
             )
-        trained += live.done
+        trained, why = trained + live.done, live.why
         more = extended(made, folder)
         # Only trials that got seeds: what failed in this launch waits for the next.
         trials = [new for new, old in zip(more, made, strict=True) if new != old]
         if trials:
             made, progress = more, more.progress(folder)
             _write_plan(folder, made)
-    return made, complete, trained
+    return _Trained(made, complete, trained, why)
 
 
 def _train_searched(
     search: Search, progress: Progress, folder: Path, address: str | None, show: Show | None
-) -> tuple[Plan, bool, int]:
+) -> _Trained:
     """Train what an adaptive search began, chooses, and ends with; returns what `_train` does."""
     if search.is_over:
-        return search.plan, True, 0
+        return _Trained(search.plan, True, 0)
     from sweeps.ray_session import require, session
     from sweeps.runner import train
 
@@ -279,7 +291,7 @@ def _train_searched(
         complete = train(
             [], folder, datasets, spec, Forks(), live, show or (lambda _: None), scratch, judge, search
         )
-    return search.plan, complete, live.done
+    return _Trained(search.plan, complete, live.done, live.why)
 
 
 def _judge(made: Plan, progress: Progress, folder: Path, expected: int) -> Judge | None:

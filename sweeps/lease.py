@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,8 @@ class Lease:
         beat = 0.0
         while not self.ended.wait(LOOK_SECONDS):
             if time.monotonic() - beat >= BEAT_SECONDS:
-                _write(self.sweep, self.mine)
+                with suppress(OSError):  # a full disk ends no launch here; the next sign of life may find room
+                    _write(self.sweep, self.mine)
                 beat = time.monotonic()
             if (self.sweep / STOP).exists():
                 (self.sweep / STOP).unlink(missing_ok=True)

@@ -25,6 +25,7 @@ class SweepProgress:
         outcomes: How each ended trial ended: `failed`, `diverged` or `stopped` if any replicate did.
         done: Replicates that have ended.
         best: Best value of the objective among ended, undiverged trials, and the trial's name.
+        why: Why the launch ended before its plan did, if a budget was the reason.
     """
 
     objective: Objective
@@ -34,6 +35,7 @@ class SweepProgress:
     outcomes: dict[str, Status] = field(default_factory=dict)
     done: int = 0
     best: tuple[float, str] | None = None
+    why: str = ""
     since: float = field(default_factory=time.monotonic)
 
     def expect(self, trials: int, replicates: int) -> None:

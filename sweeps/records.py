@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sweeps import storage
-from sweeps.errors import NewerFormat, StorageError
+from sweeps.errors import NewerFormat, StorageError, StorageFull
 from sweeps.status import Status
 
 FORMAT = 1
@@ -52,9 +53,23 @@ class Recorder:
                 self.differing.append(epoch)
             return
         line = storage.finite({"epoch": epoch, "time": int(time.time() * 1000), **row})
-        with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+        self._write(json.dumps(line, allow_nan=False) + "\n")
         self._recorded[epoch] = line
+
+    def _write(self, line: str) -> None:
+        """Add a line, or nothing of it.
+
+        Raises:
+            StorageFull: There is no room for it.
+        """
+        path = self.folder / HISTORY
+        before = path.stat().st_size if path.exists() else 0
+        try:
+            with storage.room_for(path), path.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except StorageFull:
+            os.truncate(path, before)
+            raise
 
     def finish(self, record: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
         """Write the files, then the record that vouches for them."""

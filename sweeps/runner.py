@@ -5,8 +5,8 @@ What happens to a trial that
 - is stopped early: the driver has written the decision, which the worker finds before its next epoch; its records
   say `stopped` and why. Tune's schedulers are not asked: they forget their rungs with the driver (`stopping.py`).
 - raises: the worker records its replicates as `failed` with the traceback; the sweep goes on.
-- loses its worker or node: Ray starts it again, at most `RETRIES` times; it goes on from what is recorded and
-  saved. When even that fails, the driver writes the `failed` records that nobody else is left to write.
+- loses its worker or node: Ray starts it again, at most `limits.retries` times; it goes on from what is recorded
+  and saved. When even that fails, the driver writes the `failed` records that nobody else is left to write.
 - is interrupted (Ctrl-C): it is saved where it is; launching again goes on from there.
 - is chosen as the sweep goes: the search is asked for it when there is room, and told when it has ended.
 - forks from another: it is held back until that one has been there, or has ended.
@@ -29,7 +29,9 @@ from ray.tune import Callback
 from ray.tune.search import Searcher
 
 from sweeps import records
+from sweeps.ending import Ending
 from sweeps.environment import environment
+from sweeps.errors import StorageFull
 from sweeps.forks import Forks, Leftovers
 from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.progress import SweepProgress
@@ -43,7 +45,6 @@ from sweeps.trainable import ReplicatesTrainable, pending
 if TYPE_CHECKING:
     from sweeps.data import Dataset
 
-RETRIES = 3
 Show = Callable[[SweepProgress], None]
 
 
@@ -151,16 +152,21 @@ class _Watcher(Callback):
         show: Show,
         leftovers: Leftovers,
         judge: Judge | None,
+        end: Ending,
     ) -> None:
-        self._trials, self._progress, self._show = trials, progress, show
+        self._trials, self._progress, self._show, self._end = trials, progress, show, end
         self._leftovers, self._judge = leftovers, judge
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._progress.running.setdefault(self._planned(trial).trial_id, 0)
+        self._end.begin(self._planned(trial).trial_id)
         self._show(self._progress)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
+        if result.get("full"):
+            return
         if result.get("done"):
+            self._end.finish(self._planned(trial).trial_id)
             statuses = Counter(result["statuses"])
             self._progress.end(self._planned(trial), statuses, result)
             if all(Status(status).is_final for status in statuses):
@@ -174,6 +180,7 @@ class _Watcher(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         planned = self._planned(trial)
+        self._end.finish(planned.trial_id)
         self._progress.end(planned, Counter({Status.FAILED.value: len(planned.replicates)}), {})
         self._show(self._progress)
 
@@ -208,16 +215,19 @@ def train(
         search: Chooses the trials as it goes, which are then added to `trials`.
 
     Returns:
-        Whether the run came to its end; false after an interrupt.
+        Whether the run came to its end; false after an interrupt, or when a budget is used up (`progress.why`).
+
+    Raises:
+        StorageFull: There is no room for records.
     """
+    launched, end = int(time.time() * 1000), Ending(spec)
     trainable = tune.with_parameters(
         ReplicatesTrainable,
         sweep=str(sweep),
         trials=list(trials),
-        modules=spec.plugins,
         datasets=datasets,
-        resources=spec.resources,
-        checkpoints=spec.checkpoints,
+        spec=spec,
+        launched=launched,
         saves=forks.saves,
         judged=judge is not None,
     )
@@ -240,17 +250,23 @@ def train(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(scratch),
-            callbacks=[_Watcher(trials, progress, show, Leftovers(sweep, trials), judge)],
-            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            callbacks=[_Watcher(trials, progress, show, Leftovers(sweep, trials), judge, end)],
+            stop=end,
+            failure_config=tune.FailureConfig(max_failures=spec.limits.retries),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # records are the state
             verbose=0,
         ),
     )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is in the records and on our own lines
     results = tuner.fit()
+    if end.is_full:
+        raise StorageFull(end.why)
+    progress.why = end.why
     complete = len(progress.outcomes) == len(trials) and (search is None or search.is_over)
     if complete:
-        reconcile(trials, sweep, "; ".join(map(_first_line, results.errors)))
+        lost = "; ".join(map(_first_line, results.errors))
+        why = f"its worker was lost {spec.limits.retries + 1} times: {lost}"
+        reconcile(trials, sweep, why, since=launched)
     return complete
 
 
@@ -261,11 +277,11 @@ def _room(resources: Resources) -> int:
     return max(1, min(int(there.get(name, 0) / amount) for name, amount in wanted if amount))
 
 
-def reconcile(trials: Sequence[PlannedTrial], sweep: Path, why: str) -> int:
+def reconcile(trials: Sequence[PlannedTrial], sweep: Path, why: str, *, since: int) -> int:
     """Write the `failed` records of replicates whose workers could not; returns how many."""
     count = 0
     for trial in trials:
-        for replicate in pending(sweep, trial):
+        for replicate in pending(sweep, trial, since=since):
             folder = records.replicate_folder(sweep, trial.trial_id, replicate.replicate_id)
             if records.status_of(folder) is None:
                 _record_lost(folder, trial, replicate, sweep.name, why)
@@ -276,8 +292,7 @@ def reconcile(trials: Sequence[PlannedTrial], sweep: Path, why: str) -> int:
 def _record_lost(folder: Path, trial: PlannedTrial, replicate: PlannedReplicate, sweep: str, why: str) -> None:
     now = int(time.time() * 1000)
     history = tuple(records.read_history(folder))
-    reason = f"its worker was lost {RETRIES + 1} times: {why}"
-    result = ReplicateResult(replicate, Status.FAILED, reason, history, None, None, now, now)
+    result = ReplicateResult(replicate, Status.FAILED, why, history, None, None, now, now)
     record = record_of(trial, result, sweep=sweep, environment=environment())
     records.Recorder(folder).finish(record, {})
 

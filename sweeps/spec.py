@@ -161,9 +161,22 @@ class Checkpoints(Closed):
 
 
 class Budget(Closed):
-    """How much a sweep may be; null is no limit. Twins count as trials."""
+    """How much a sweep may be; null is no limit. Twins count as trials, hours are those of one launch."""
 
     max_trials: Annotated[int, Ge(1)] | None = None
+    max_hours: Annotated[float, Gt(0)] | None = None
+    max_gpu_hours: Annotated[float, Gt(0)] | None = None
+
+
+class Limits(Closed):
+    """What ends a trial that goes wrong.
+
+    `retries`: how often a trial is begun again whose worker or node was lost; its own exceptions are not retried.
+    `trial_minutes`: what trains longer in one launch ends as `failed`, saved, so that another launch goes on.
+    """
+
+    retries: Annotated[int, Ge(0)] = 3
+    trial_minutes: Annotated[float, Gt(0)] | None = None
 
 
 class Tracking(Closed):
@@ -196,6 +209,7 @@ class SweepSpec(Closed):
     resources: Resources = Resources()
     checkpoints: Checkpoints = Checkpoints()
     budget: Budget = Budget()
+    limits: Limits = Limits()
     storage: str = "./sweeps-data"
     tracking: Tracking = Tracking()
 
@@ -355,6 +369,9 @@ def _check_budget(spec: SweepSpec) -> Iterable[Problem]:
     if spec.budget.max_trials == 1 and spec.baseline and spec.trial.is_pruned:
         message = "1 has no room for a pruned trial and its twin; allowed: 2 or more, or baseline: false"
         yield Problem("budget.max_trials", message)
+    if spec.budget.max_gpu_hours is not None and not spec.resources.gpus:
+        message = "without a GPU it limits nothing; allowed: with resources.gpus above 0, or null"
+        yield Problem("budget.max_gpu_hours", message)
 
 
 def _check_space(spec: SweepSpec, space: Space) -> Iterable[Problem]:

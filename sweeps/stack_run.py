@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sweeps import forks, layout, records
 from sweeps.checkpoint import Checkpoint
 from sweeps.environment import environment
+from sweeps.errors import StorageFull
 from sweeps.keeping import Keeping
 from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.result import ReplicateResult, files_of, record_of
@@ -108,6 +109,8 @@ class StackRun:
             return
         try:
             self._train(self._training)
+        except StorageFull:
+            raise  # not the configuration's doing, and nothing could be recorded of it
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
 

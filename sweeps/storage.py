@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweeps.errors import StorageError, SweepNotFound
+from sweeps.errors import StorageError, StorageFull, SweepNotFound
 
 DEFAULT = "./sweeps-data"
 
@@ -56,7 +58,16 @@ def sweeps_in(root: Path) -> list[str]:
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write a whole file or nothing: a reader never sees a part, a crash leaves the old one."""
+    """Write a whole file or nothing: a reader never sees a part, a crash leaves the old one.
+
+    Raises:
+        StorageFull: There is no room for it.
+    """
+    with room_for(path):
+        _write_atomically(path, content)
+
+
+def _write_atomically(path: Path, content: bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -70,6 +81,24 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Say what to do when the disk is full while `path` is being written.
+
+    Raises:
+        StorageFull: Instead of the system's error.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise StorageFull(
+            f"{path} can not be written: {error.strerror}; what was written before is whole. Make room there "
+            "(sweeps du says what takes it) and launch again: it goes on from what is recorded and saved"
+        ) from None
 
 
 @functools.cache

@@ -13,10 +13,13 @@ import ray
 from ray import tune
 
 from sweeps import plugins, records
+from sweeps.errors import StorageFull
 from sweeps.planning import PlannedTrial
-from sweeps.spec import Checkpoints, Resources
+from sweeps.spec import SweepSpec
+from sweeps.status import Status
 from sweeps.stopping import is_settled, stop_of
 from sweeps.trial import TrialRun
+from sweeps.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from sweeps.data import Dataset
@@ -39,17 +42,17 @@ class ReplicatesTrainable(tune.Trainable):
         sweep: str,
         trials: Sequence[PlannedTrial],
         datasets: Mapping[str, Dataset],
-        resources: Resources,
-        checkpoints: Checkpoints,
+        spec: SweepSpec,
+        launched: int,
         saves: Mapping[str, Sequence[int]],
         judged: bool,
-        modules: Sequence[str],
     ) -> None:
         """Keep what all trials share, and begin the first. Trials that are judged report each epoch."""
-        plugins.load(modules)
+        plugins.load(spec.plugins)
         self._judged = judged
         self._sweep, self._trials, self._datasets = Path(sweep), trials, datasets
-        self._resources, self._checkpoints, self._saves = resources, checkpoints, saves
+        self._spec, self._launched, self._saves = spec, launched, saves
+        self._watchdog = Watchdog(spec.limits.trial_minutes)
         self._begin(config)
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -59,19 +62,26 @@ class ReplicatesTrainable(tune.Trainable):
 
     def _begin(self, config: Mapping[str, Any]) -> None:
         planned = self._planned(config)
-        self._run = TrialRun(
-            planned,
-            pending(self._sweep, planned),
-            self._datasets[planned.fingerprint],
-            threads=self._resources.threads,
-            device=self._resources.device,
-            most=self._resources.stack,
-            sweep=self._sweep,
-            node=ray.get_runtime_context().get_node_id(),
-            checkpoints=self._checkpoints,
-            fork_epochs=self._saves.get(planned.trial_id, ()),
-        )
+        resources = self._spec.resources
+        self._run: TrialRun | None = None
         self._last: dict[str, Any] = {"epoch": 0}
+        self._full = ""
+        try:
+            self._run = TrialRun(
+                planned,
+                pending(self._sweep, planned, since=self._launched),
+                self._datasets[planned.fingerprint],
+                threads=resources.threads,
+                device=resources.device,
+                most=resources.stack,
+                sweep=self._sweep,
+                node=ray.get_runtime_context().get_node_id(),
+                checkpoints=self._spec.checkpoints,
+                fork_epochs=self._saves.get(planned.trial_id, ()),
+            )
+            self._watchdog.watch(self._run)
+        except StorageFull as error:
+            self._full = str(error)
 
     def _planned(self, config: Mapping[str, Any]) -> PlannedTrial:
         if "trial_id" not in config:
@@ -81,26 +91,50 @@ class ReplicatesTrainable(tune.Trainable):
         return PlannedTrial.from_document(json.loads((folder / "trial.json").read_bytes()))
 
     def step(self) -> dict[str, Any]:
-        """Train for about a second, at least one epoch; exactly one where a stopper decides after each."""
+        """Train for about a second, at least one epoch; exactly one where a stopper decides after each.
+
+        A full disk ends the trial without a record, and is reported so that the driver ends the sweep.
+        """
+        if self._run is not None:
+            try:
+                return self._train(self._run)
+            except StorageFull as error:
+                self._full = str(error)
+                self._watchdog.rest()
+        return {**self._last, "done": True, "statuses": {}, "full": self._full}
+
+    def _train(self, run: TrialRun) -> dict[str, Any]:
         until = time.monotonic() + (0 if self._judged else REPORT_SECONDS)
-        self._stop_if_told()
-        while (row := self._run.step()) is not None:
+        self._stop_if_told(run)
+        while (row := run.step()) is not None:
             self._last = row
+            self._watchdog.end_if_over(run)
             if time.monotonic() >= until:
                 return {**row, "done": False}
-        statuses = Counter(result.status.value for result in self._run.result.replicates)
+        self._watchdog.rest()
+        statuses = Counter(result.status.value for result in run.result.replicates)
         return {**self._last, "done": True, "statuses": dict(statuses)}
 
     def cleanup(self) -> None:
         """Save a trial that is interrupted."""
-        self._run.save()
+        self._watchdog.rest()
+        if self._run is not None:
+            self._run.save()
 
-    def _stop_if_told(self) -> None:
-        stop = stop_of(self._sweep, self._run.planned.trial_id) if self._judged else None
-        if stop is not None and self._run.open() >= stop.epoch:
-            self._run.stop(stop.reason)
+    def _stop_if_told(self, run: TrialRun) -> None:
+        stop = stop_of(self._sweep, run.planned.trial_id) if self._judged else None
+        if stop is not None and run.open() >= stop.epoch:
+            run.stop(stop.reason)
 
 
-def pending(sweep: Path, planned: PlannedTrial) -> list[Any]:
-    """Replicates of a trial that are not settled."""
-    return [r for r in planned.replicates if not is_settled(sweep, planned.trial_id, r.replicate_id)]
+def pending(sweep: Path, planned: PlannedTrial, *, since: int) -> list[Any]:
+    """Replicates of a trial that are not settled, and have not failed `since` (ms since 1970): once a launch."""
+
+    def is_open(name: str) -> bool:
+        if is_settled(sweep, planned.trial_id, name):
+            return False
+        folder = records.replicate_folder(sweep, planned.trial_id, name)
+        record = records.read_record(folder) if records.status_of(folder) is Status.FAILED else None
+        return record is None or record["ended"] < since
+
+    return [replicate for replicate in planned.replicates if is_open(replicate.replicate_id)]

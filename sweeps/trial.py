@@ -169,11 +169,15 @@ class TrialRun:
         for stack in self._stacks:
             stack.save()
 
-    def stop(self, reason: str) -> None:
-        """End every replicate that still trains as `stopped`; it is saved, since it may be let go on."""
+    def stop(self, reason: str, status: Status = Status.STOPPED) -> None:
+        """End every replicate that still trains, as `stopped` unless told; it is saved, since it may go on."""
         self.save()
+        self.end(status, reason)
+
+    def end(self, status: Status, reason: str) -> None:
+        """Record every replicate that still trains as ended."""
         for stack in self._stacks:
-            stack.end(Status.STOPPED, reason)
+            stack.end(status, reason)
 
     @property
     def _members(self) -> list[Member]:

@@ -52,7 +52,7 @@ def run(
         )
     show.launch(done, command=f"sweeps run {spec}")
     if not done.complete:
-        raise typer.Exit(0 if done.stopped else 130)
+        raise typer.Exit(0 if done.why else 130)
     if done.statuses["failed"]:
         raise typer.Exit(1)
 

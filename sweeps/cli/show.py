@@ -121,7 +121,8 @@ def launch(done: Launch, *, command: str) -> None:
 
     name, storage = done.plan.spec.name, done.storage
     if not done.complete:
-        console.print(f"interrupted; everything finished is kept. Go on with: [bold]{escape(command)}[/]")
+        why = done.why or "interrupted"
+        console.print(f"{escape(why)}; everything finished is kept. Go on with: [bold]{escape(command)}[/]")
     elif done.trained:
         console.print(f"trained {done.trained} replicates in {duration(done.wall_seconds)}")
     else:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,14 +87,16 @@ def _title(process: psutil.Process) -> str:
 
 
 @contextmanager
-def driver(folder: Path, text: str) -> Iterator[Driver]:
+def driver(
+    folder: Path, text: str, *, storage: Path | None = None, arguments: Sequence[str] = ()
+) -> Iterator[Driver]:
     """Launch a spec in a process of its own; whatever of it still runs in the end is killed."""
-    spec, storage = folder / "spec.yaml", folder / "storage"
+    spec, storage = folder / "spec.yaml", storage or folder / "storage"
     spec.write_text(text)
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_", "RMT_", "TUNE_"))}
-    arguments = [sys.executable, "-c", "from sweeps.cli import main; main()", "run", str(spec)]
+    program = [sys.executable, "-c", "from sweeps.cli import main; main()", "run", str(spec)]
     process = subprocess.Popen(
-        [*arguments, "--storage", str(storage)],
+        [*program, "--storage", str(storage), *arguments],
         cwd=REPOSITORY,
         env=inherited,
         stdout=subprocess.PIPE,

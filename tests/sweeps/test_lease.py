@@ -72,8 +72,8 @@ import sys, time
 from pathlib import Path
 from sweeps.lease import lease
 with lease(Path(sys.argv[1])) as held:
-    print("driving", flush=True)
     try:
+        print("driving", flush=True)
         time.sleep(60)
     except KeyboardInterrupt:
         print("asked" if held.stop_requested else "interrupted", flush=True)

@@ -49,7 +49,7 @@ def train(
     for trial in plan:
         if only is not None and trial.trial_id not in only:
             continue
-        wanted = pending(sweep, trial)
+        wanted = pending(sweep, trial, since=0)
         if not wanted:
             continue
         run = TrialRun(trial, wanted, load(trial.spec.data), sweep=sweep)

@@ -59,7 +59,7 @@ def train(search: Search, sweep: Path, trial: PlannedTrial) -> None:
     folder = sweep / "trials" / trial.trial_id
     told = PlannedTrial.from_document(json.loads((folder / "trial.json").read_text()))
     assert told == trial
-    run = TrialRun(told, pending(sweep, told), load(told.spec.data), sweep=sweep)
+    run = TrialRun(told, pending(sweep, told, since=0), load(told.spec.data), sweep=sweep)
     while run.step() is not None:
         pass
 
