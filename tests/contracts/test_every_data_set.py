@@ -83,6 +83,7 @@ def test_arrays_are_what_a_data_set_promises(data: Data) -> None:
         assert inputs.dtype in (np.uint8, np.float32)
         assert inputs.shape == (len(labels), *dataset.shape)
         assert labels.dtype == np.int64
+        assert isinstance(inputs, np.ndarray)
         assert inputs.flags.c_contiguous
         assert not inputs.flags.writeable
         assert len(labels) > 0

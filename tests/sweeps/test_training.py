@@ -246,8 +246,8 @@ def test_trainings_of_one_split_share_their_examples() -> None:
         StackTraining(trial(), [Seeds(0, order, split)], digits(), threads=1)
         for order, split in [(0, 0), (1, 0), (0, 1)]
     )
-    assert first._data.train.inputs is second._data.train.inputs
-    assert first._data.train.inputs is not other._data.train.inputs
+    assert first._data.train is second._data.train
+    assert first._data.train is not other._data.train
 
 
 def test_an_override_without_options_keeps_those_of_the_rule() -> None:

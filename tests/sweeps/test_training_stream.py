@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from sweeps.data import InvalidData, load
-from sweeps.data.reading import Workers
+from sweeps.data.reading import OnDisk, Workers
 from sweeps.identity import trial_id
 from sweeps.seeds import Seeds
 from sweeps.training import StackTraining
@@ -60,7 +60,7 @@ def readers() -> set[int]:
 
 def test_histories_weights_and_test_metrics_are_those_in_memory_bit_for_bit(folder: Path) -> None:
     """A stack that is pruned, with augmentation, with an initialisation and a measure that look at examples."""
-    changes = {
+    changes: dict[str, Any] = {
         "initialisation": {"kind": "lsuv"},
         "training__augmentation": [{"kind": "crop", "padding": 1}, "flip"],
         "measures": {"end": ["sam_sharpness"], "at_epochs": {1: ["dead_units", "spectra"]}},
@@ -124,6 +124,7 @@ def test_an_image_that_can_not_be_read_any_more_is_named(tmp_path: Path) -> None
 
 def test_an_older_reading_does_not_get_what_a_newer_one_asked_for(folder: Path) -> None:
     dataset = load(spec_of(folder, lazy=True).data)
+    assert isinstance(dataset.train_inputs, OnDisk)
     workers = Workers([dataset.train_inputs], 1)
     older = workers.read(dataset.train_inputs, [np.array([0]), np.array([1]), np.array([2])])
     next(older)

@@ -7,6 +7,7 @@ import pytest
 from sweeps.data import InvalidData
 from sweeps.data.arrays import arrays
 from sweeps.errors import DataNotFound
+from tests.sweeps.data.pixels import pixels
 
 
 def write(path: Path, **changed: Any) -> str:
@@ -29,7 +30,7 @@ def test_layouts_and_types(
     dataset = arrays(path=write(tmp_path / "a.npz", train_inputs=train, test_inputs=test))
     assert dataset.shape == kept
     assert dataset.train_inputs.dtype == stored
-    assert (dataset.train_inputs == 1).all()
+    assert (pixels(dataset.train_inputs) == 1).all()
     assert dataset.classes == 2
 
 

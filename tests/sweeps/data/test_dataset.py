@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sweeps.data import Dataset, InvalidData
+from tests.sweeps.data.pixels import pixels
 
 
 def arrays(**changed: Any) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def test_arrays_are_read_only_and_the_given_ones_stay_as_they_were() -> None:
     given = arrays()
     dataset = Dataset("x", **given)
     with pytest.raises(ValueError, match="read-only"):
-        dataset.train_inputs[0] = 1
+        pixels(dataset.train_inputs)[0] = 1
     given["train_inputs"][0] = 1
 
 

@@ -7,6 +7,7 @@ from sweeps.data import InvalidData
 from sweeps.data.image_folder import image_folder
 from sweeps.errors import DataNotFound
 from tests.sweeps.data.files import write_image
+from tests.sweeps.data.pixels import pixels
 
 
 def flat(value: int, height: int = 10, width: int = 10) -> np.ndarray:
@@ -24,7 +25,7 @@ def test_classes_are_numbered_in_the_order_of_their_names(tmp_path: Path) -> Non
     dataset = image_folder(root=str(tmp_path), size=(4, 6))
     assert dataset.shape == (3, 4, 6)
     assert dataset.classes == 2
-    np.testing.assert_array_equal(dataset.train_inputs[:, 0, 0, 0] // 100, dataset.train_labels)
+    np.testing.assert_array_equal(pixels(dataset.train_inputs)[:, 0, 0, 0] // 100, dataset.train_labels)
 
 
 def test_the_test_part_is_a_fixed_balanced_share(tmp_path: Path) -> None:
@@ -50,7 +51,7 @@ def test_cut_around_the_centre_to_the_aspect_then_resized(tmp_path: Path) -> Non
         for number in range(2):
             write_image(tmp_path / name / f"{number}.png", wide)
     dataset = image_folder(root=str(tmp_path), size=(5, 5), test_share=0.5)
-    assert (dataset.train_inputs == 200).all()
+    assert (pixels(dataset.train_inputs) == 200).all()
 
 
 def test_grey_and_colour_files_become_what_was_asked_for(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import torch
 from sweeps.data import Dataset, InvalidData, check_split, split
 from sweeps.data.digits import digits
 from sweeps.errors import SpecError
+from tests.sweeps.data.pixels import pixels
 
 
 def tiny(counts: list[int], dtype: str = "f4", shape: tuple[int, int, int] = (2, 3, 3)) -> Dataset:
@@ -30,7 +31,7 @@ def test_parts_hold_the_examples_of_their_rows() -> None:
     normalisation = parts.normalisation
     for part in (parts.train, parts.validation):
         restored = part.inputs[:, 0, 0, 0] * normalisation.sd[0] + normalisation.mean[0]
-        np.testing.assert_allclose(restored, part.source[part.rows, 0, 0, 0], atol=1e-3)
+        np.testing.assert_allclose(restored, pixels(part.source)[part.rows, 0, 0, 0], atol=1e-3)
         np.testing.assert_array_equal(part.labels, np.searchsorted([20, 50, 90], part.rows, side="right"))
     assert parts.test.labels.tolist() == [0, 1, 2]
 
@@ -73,7 +74,7 @@ def test_normalised_by_the_training_part_alone(dtype: str) -> None:
     torch.testing.assert_close(mean, torch.zeros(2, dtype=torch.float64), atol=1e-6, rtol=0)
     torch.testing.assert_close(variance, torch.ones(2, dtype=torch.float64), atol=1e-6, rtol=0)
     # One far outlier in what is held out must leave the training part's numbers alone.
-    changed = dataset.train_inputs.copy()
+    changed = pixels(dataset.train_inputs).copy()
     changed[parts.validation.rows] = 255
     other = Dataset("x", changed, dataset.train_labels, dataset.test_inputs, dataset.test_labels, 2)
     np.testing.assert_array_equal(split(other, seed=0, validation=20).normalisation.mean, parts.normalisation.mean)
@@ -81,7 +82,7 @@ def test_normalised_by_the_training_part_alone(dtype: str) -> None:
 
 def test_a_channel_that_never_varies_is_only_shifted() -> None:
     dataset = tiny([10, 10])
-    flat = dataset.train_inputs.copy()
+    flat = pixels(dataset.train_inputs).copy()
     flat[:, 1] = 7
     constant = Dataset("x", flat, dataset.train_labels, dataset.test_inputs, dataset.test_labels, 2)
     parts = split(constant, seed=0, validation=4)

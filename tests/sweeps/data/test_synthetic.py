@@ -8,6 +8,7 @@ from scipy import stats
 
 from sweeps.data.synthetic import class_directions, planted, synthetic
 from sweeps.errors import SpecError
+from tests.sweeps.data.pixels import pixels
 
 
 @st.composite
@@ -53,14 +54,14 @@ def test_inputs_are_white_and_float32() -> None:
     dataset = synthetic(train_examples=20_000, shape=(2, 2, 3))
     assert dataset.train_inputs.dtype == np.float32
     assert dataset.shape == (2, 2, 3)
-    covariance = np.cov(dataset.train_inputs.reshape(20_000, 12).T)
+    covariance = np.cov(pixels(dataset.train_inputs).reshape(20_000, 12).T)
     np.testing.assert_allclose(covariance, np.eye(12), atol=5 * np.sqrt(2 / 20_000))
 
 
 def test_without_noise_the_teacher_is_always_right() -> None:
     truth = planted(noise=0.0)
     assert truth.ceiling == 1
-    scores = truth.dataset.train_inputs.reshape(2000, -1) @ truth.teacher.T
+    scores = pixels(truth.dataset.train_inputs).reshape(2000, -1) @ truth.teacher.T
     np.testing.assert_array_equal(scores.argmax(axis=1), truth.dataset.train_labels)
 
 
