@@ -42,7 +42,8 @@ def broken_units(units: dict[Unit, float], arm: Arm, mode: Mode) -> set[Unit]:
 def rates(arm: Arm, units: Collection[Unit], correct: Correct) -> NDArray[np.bool_] | Array | None:
     """How often each unit was right on each example, (units, examples); bool where a unit is one replicate.
 
-    None if it is not known for all of them, or their test sets differ in size.
+    None if it is not known for all of them, their test sets differ in size, or a unit lacks a cell that others
+    have: its examples would be averaged over other settings than theirs.
     """
     names: dict[Unit, list[str]] = {unit: [] for unit in units}
     for (unit, _), name in arm.replicates.items():
@@ -50,7 +51,11 @@ def rates(arm: Arm, units: Collection[Unit], correct: Correct) -> NDArray[np.boo
             names[unit].append(name)
     found = [[correct[name] for name in ours if name in correct] for ours in names.values()]
     complete = all(ours and len(bits) == len(ours) for ours, bits in zip(names.values(), found, strict=True))
-    if not complete or len({bits.size for ours in found for bits in ours}) != 1:
+    if (
+        not complete
+        or len({len(bits) for bits in found}) > 1
+        or len({bits.size for ours in found for bits in ours}) != 1
+    ):
         return None
     if all(len(bits) == 1 for bits in found):
         return np.array([bits[0] for bits in found])

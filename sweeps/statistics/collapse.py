@@ -19,6 +19,7 @@ from sweeps.statistics.samples import Array, as_sample, is_constant
 HEALTHY = 3
 SIMULATIONS = 10_000
 Alarm = Annotated[float, Range(gt=0, lt=0.5)]
+Resolution = Annotated[float, Range(ge=0)]
 
 
 def gaps(values: Array, resolution: float = 0.0) -> Array:
@@ -86,8 +87,17 @@ def collapsed_replicates(
 
 
 @STATISTICS.register(takes="sample", question="failures", default=True)
-def collapse(values: ArrayLike, *, worse: Literal["low", "high"] = "low", alarm: Alarm = 0.01) -> Finding:
-    """Collapsed replicates: those beyond a gap that healthy ones hardly leave; spread with and without."""
+def collapse(
+    values: ArrayLike,
+    *,
+    worse: Literal["low", "high"] = "low",
+    alarm: Alarm = 0.01,
+    resolution: Resolution = 0.0,
+) -> Finding:
+    """Collapsed replicates: those beyond a gap that healthy ones hardly leave; spread with and without.
+
+    `resolution` is the step in which the metric is measured, so that ties are not taken for a spread of zero.
+    """
     sample = as_sample(values)
     method, n = "largest gap over the healthy group's standard deviation, Monte Carlo min-p", sample.size
     if n <= HEALTHY:
@@ -95,8 +105,8 @@ def collapse(values: ArrayLike, *, worse: Literal["low", "high"] = "low", alarm:
         return unanswered("collapse", n, method, why)
     if is_constant(sample):
         return unanswered("collapse", n, method, f"No collapse: all {n} replicates are equal.", 0.0)
-    p = float(gap_p_values(sample if worse == "low" else -sample)[0])
-    broken = collapsed_replicates(sample, worse=worse, alarm=alarm)
+    p = float(gap_p_values(sample if worse == "low" else -sample, resolution)[0])
+    broken = collapsed_replicates(sample, worse=worse, alarm=alarm, resolution=resolution)
     count, spread, healthy = int(broken.sum()), float(sample.std(ddof=1)), float(sample[~broken].std(ddof=1))
     details: dict[str, float | int | str | None] = {
         "sd": spread,

@@ -12,6 +12,7 @@ import pandas as pd
 from sweeps.statistics.cells import Cell, cells, matches, order, require
 from sweeps.statistics.columns import Columns
 from sweeps.status import Status
+from sweeps.units import averaged
 
 Key: TypeAlias = tuple[tuple[Cell, ...], tuple[Cell, ...]]  # unit, averaged columns
 Outcome: TypeAlias = tuple[str, float, bool]  # status, metric, whether the network is dead
@@ -59,11 +60,10 @@ class Arm:
         return Counts(**{name: self.statuses.count(name) for name in Counts.__dataclass_fields__})
 
     def units(self, keys: Iterable[Key] | None = None) -> dict[tuple[Cell, ...], float]:
-        """Metric by unit, averaged over the rest; over some keys only if given."""
-        gathered: dict[tuple[Cell, ...], list[float]] = {}
-        for key in self.values if keys is None else keys:
-            gathered.setdefault(key[0], []).append(self.values[key])
-        return {unit: float(np.mean(values)) for unit, values in gathered.items()}
+        """Metric by unit, averaged over the rest (see `sweeps.units`); over some keys only if given."""
+        chosen = list(self.values if keys is None else keys)
+        values = [self.values[key] for key in chosen]
+        return averaged(values, [unit for unit, _ in chosen], [cell for _, cell in chosen])
 
     def dead_units(self) -> set[tuple[Cell, ...]]:
         """Units with a dead replicate."""
@@ -93,7 +93,7 @@ def arrange(table: pd.DataFrame, columns: Columns, baseline: object, metric: str
     keys = zip(cells(table, columns.unit), cells(table, columns.averaged), strict=True)
     rows = zip(cells(table, columns.group), cells(table, names), keys, _outcomes(table, metric), strict=True)
     names_of = table["replicate_id"].astype(str).tolist() if "replicate_id" in table.columns else None
-    step = _resolution(table, metric)
+    step = resolution_of(table, metric)
     for row, (group, settings, key, (status, value, dead)) in enumerate(rows):
         fresh = Arm(dict(zip(names, settings, strict=True)), resolution=step)
         arm = groups.setdefault(group, {}).setdefault(settings, fresh)
@@ -109,7 +109,8 @@ def arrange(table: pd.DataFrame, columns: Columns, baseline: object, metric: str
     return [_group(dict(zip(columns.group, key, strict=True)), arms, baseline) for key, arms in ordered]
 
 
-def _resolution(table: pd.DataFrame, metric: str) -> float:
+def resolution_of(table: pd.DataFrame, metric: str) -> float:
+    """Step in which a metric is measured, as far as the table shows: its smallest difference."""
     values = pd.to_numeric(table[metric]).to_numpy(dtype=float, na_value=np.nan)
     steps = np.diff(np.unique(values[np.isfinite(values)].round(12)))
     return float(steps.min()) if steps.size else 0.0

@@ -10,16 +10,18 @@ import pandas as pd
 from sweeps.statistics.association import association
 from sweeps.statistics.cells import Cell, cells, require
 from sweeps.statistics.columns import assign, varies, varying_configuration, varying_seeds, without_aliases
+from sweeps.statistics.comparing import mode_of
 from sweeps.statistics.decomposition import variance_shares
 from sweeps.statistics.failures import failure_rate
 from sweeps.statistics.finding import Finding
-from sweeps.statistics.groups import Arm, arrange
+from sweeps.statistics.groups import Arm, arrange, resolution_of
 from sweeps.statistics.improvement import Mode
 from sweeps.statistics.many import Correction, adjusted
 from sweeps.statistics.ranking import ranking
 from sweeps.statistics.registered import STATISTICS
 from sweeps.statistics.samples import Array
 from sweeps.status import Status
+from sweeps.units import SOURCES, averaged, crossed_with
 
 # Words in the names of metrics.
 OUTCOMES = ("accuracy", "loss", "penalty", "test_examples")
@@ -48,10 +50,27 @@ def finding_frame(findings: Sequence[Finding], labels: Sequence[dict[str, Cell]]
     return frame.astype(dict.fromkeys(numbers, "Float64")) if rows else frame
 
 
+def _each_once(table: pd.DataFrame) -> pd.DataFrame:
+    return table.drop_duplicates("replicate_id") if "replicate_id" in table.columns else table
+
+
+def sample_of(ended: pd.DataFrame, rows: pd.DataFrame, metric: str) -> Array:
+    """One value a unit from a trial's replicates that ended well, `rows` being all of them; see `sweeps.units`."""
+    values = values_of(ended, metric)
+    seeds = {f"seeds.{name}": name for name in SOURCES if f"seeds.{name}" in rows.columns}
+    if len(seeds) < 2 or sum(rows[column].nunique(dropna=False) > 1 for column in seeds) < 2:
+        return values
+    crossing = crossed_with(rows[list(seeds)].rename(columns=seeds).to_dict("records"))
+    if crossing is None:
+        return values
+    unit, others = cells(ended, [f"seeds.{crossing[0]}"]), cells(ended, [f"seeds.{name}" for name in crossing[1]])
+    return np.array(list(averaged(values.tolist(), unit, others).values()), dtype=np.float64)
+
+
 def finished(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Rows that finished with a finite metric, each replicate once."""
     require(table, [metric])
-    rows = table.drop_duplicates("replicate_id") if "replicate_id" in table.columns else table
+    rows = _each_once(table)
     usable = np.isfinite(pd.to_numeric(rows[metric]).to_numpy(dtype=float, na_value=np.nan))
     if "status" in rows.columns:
         usable &= (rows["status"].astype(str) == Status.FINISHED).to_numpy()
@@ -70,8 +89,11 @@ def describe_trials(
     statistics: Sequence[str] = PER_TRIAL,
     trial: str = "trial_id",
     level: float = 0.95,
+    mode: Mode | None = None,
 ) -> pd.DataFrame:
-    """Statistics of each trial over its finished replicates, and the rate at which its replicates diverged.
+    """Statistics of each trial over its finished seeds, and the rate at which its replicates diverged.
+
+    Where sources of chance are crossed, a seed is one initialisation averaged over the rest, as in a comparison.
 
     Args:
         table: A row a replicate.
@@ -79,6 +101,7 @@ def describe_trials(
         statistics: Registered statistics of one sample.
         trial: Column that tells trials apart.
         level: Coverage of the intervals.
+        mode: Whether more (`max`) or less (`min`) of the metric is better; by default told from its name.
 
     Raises:
         UnknownColumn: A name is no column.
@@ -86,15 +109,21 @@ def describe_trials(
     """
     require(table, [trial, metric])
     entries = [STATISTICS[name] for name in statistics]
-    options = [{"level": level} if "level" in entry.options.model_fields else {} for entry in entries]
-    groups = {name: values_of(rows, metric) for name, rows in finished(table, metric).groupby(trial)}
+    known = {
+        "level": level,
+        "worse": "low" if (mode or mode_of(metric)) == "max" else "high",
+        "resolution": resolution_of(table, metric),
+    }
+    options = [{name: known[name] for name in entry.options.model_fields if name in known} for entry in entries]
+    groups = dict(iter(finished(table, metric).groupby(trial)))
     findings: list[Finding] = []
     labels: list[dict[str, Cell]] = []
-    for name, rows in table.groupby(trial, sort=False):
-        sample = groups.get(name, np.empty(0))
-        diverged = int((rows["status"].astype(str) == Status.DIVERGED).sum()) if "status" in rows else 0
+    for name, rows in _each_once(table).groupby(trial, sort=False):
+        sample = sample_of(groups[name], rows, metric) if name in groups else np.empty(0)
+        ended = rows["status"].astype(str) if "status" in rows else pd.Series([str(Status.FINISHED)] * len(rows))
+        diverged = int((ended == Status.DIVERGED).sum())
         findings += [entry.function(sample, **chosen) for entry, chosen in zip(entries, options, strict=True)]
-        findings.append(failure_rate(diverged, diverged + sample.size, level=level))
+        findings.append(failure_rate(diverged, diverged + int((ended == Status.FINISHED).sum()), level=level))
         labels += [{trial: name}] * (len(entries) + 1)
     return finding_frame(findings, labels)
 

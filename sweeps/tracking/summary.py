@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeps.metrics import KNOWN
+from sweeps.units import averaged, crossed_with
 
 WITH_INTERVAL = ("test_accuracy", "parameters_kept")
 FINISHED = "finished"
@@ -32,17 +33,26 @@ def summarise(records: Sequence[Mapping[str, Any]], objective: str) -> dict[str,
         objective: Metric that gets an interval beside test accuracy and parameters kept.
 
     Returns:
-        `n` (those that finished), `n_diverged`, `n_failed`, `n_stopped`; for each metric `METRIC.mean` and, from
-        two replicates on, `METRIC.sd`; for the objective, test accuracy and parameters kept also `.ci_low` and
-        `.ci_high` (95 %, Student t); for the objective `.median` and the interquartile mean `.iqm`.
+        `n` (seeds that finished, see `sweeps.units`), `n_diverged`, `n_failed`, `n_stopped`; for each metric
+        `METRIC.mean` and, from two seeds on, `METRIC.sd`; for the objective, test accuracy and parameters kept
+        also `.ci_low` and `.ci_high` (95 %, Student t); for the objective `.median` and the interquartile mean
+        `.iqm`.
     """
     counts = Counter(record["status"] for record in records)
-    summary = {"n": float(counts[FINISHED])}
-    summary |= {f"n_{status}": float(counts[status]) for status in ("diverged", "failed", "stopped")}
     counted = [record for record in records if record["status"] == FINISHED]
-    rows = [numbers(record) for record in sorted(counted, key=lambda r: str(r["replicate_id"]))]
+    counted.sort(key=lambda r: str(r["replicate_id"]))
+    seeds = [record.get("seeds", {}) for record in counted]
+    crossing = crossed_with([record.get("seeds", {}) for record in records])
+    summary = {"n": float(len({one[crossing[0]] for one in seeds}) if crossing else len(counted))}
+    summary |= {f"n_{status}": float(counts[status]) for status in ("diverged", "failed", "stopped")}
+    rows = [numbers(record) for record in counted]
     for name in KNOWN:
-        values = [row[name] for row in rows if name in row and not math.isnan(row[name])]
+        known = [place for place, row in enumerate(rows) if name in row and not math.isnan(row[name])]
+        values = [rows[place][name] for place in known]
+        if crossing:
+            unit, others = crossing
+            cells = [tuple(seeds[place][other] for other in others) for place in known]
+            values = list(averaged(values, [seeds[place][unit] for place in known], cells).values())
         for statistic, value in _statistics(name, values, objective).items():
             summary[f"{name}.{statistic}"] = value
     return summary

@@ -114,7 +114,7 @@ def _chosen(evidence: Evidence, contrasts: Contrasts) -> str:
     return (
         f"These numbers are of trial #{best['number']}{where}, {rank} by the {objective.statistic} of its "
         f"{metric_words(objective.metric)}; ± and brackets are 95 % intervals over its "
-        f"{plural(int(best['n']), 'replicate')}."
+        f"{plural(int(best['n']), 'seed')}."
     )
 
 

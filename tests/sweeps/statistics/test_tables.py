@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeps.statistics import associate, decompose, describe_trials, measures_of, rank_arms
+from sweeps.statistics import associate, compare, decompose, describe_trials, measures_of, rank_arms
 from sweeps.statistics.errors import UnknownColumn
 
 
@@ -78,3 +78,23 @@ def test_names_that_are_no_columns_are_refused(sweep_table):
     ):
         with pytest.raises(UnknownColumn, match="known: "):
             ask()
+
+
+def test_a_collapse_is_looked_for_on_the_bad_side_and_in_steps_of_the_metric(sweep_table):
+    table = sweep_table(aggressiveness=())
+    table.loc[[2, 5], "test_loss"] = 2.3
+    answer = describe_trials(table, metric="test_loss", statistics=["collapse"])
+    assert answer["estimate"].iloc[0] == 2
+    tied = table.assign(test_accuracy=[0.95] * 7 + [0.94, 0.93, 0.94])
+    answer = describe_trials(tied, metric="test_accuracy", statistics=["collapse"])
+    assert answer["estimate"].iloc[0] == 0
+
+
+def test_a_rate_of_divergence_is_over_those_that_finished_or_diverged(sweep_table):
+    table = sweep_table(aggressiveness=())
+    table.loc[:3, "status"] = ["diverged", "stopped", "failed", "finished"]
+    table.loc[3, "test_accuracy"] = None
+    rate = describe_trials(table, statistics=(), metric="test_accuracy").iloc[0]
+    compared = compare(table, factor="prune.rule", baseline="none").iloc[0]
+    assert rate["n"] == 8
+    assert rate["estimate"] == compared["divergence_rate"] == 1 / 8
