@@ -3,7 +3,8 @@
 Each function gets the module, the replicate's own generator and a batch of training inputs, and draws every
 weight matrix anew, in the module's order: replicate k is the same whatever the other replicates are. Convolution
 kernels count as (out, in · height · width) matrices, so fan_in is the number of inputs of one output. Biases are
-set to the option `bias`. What is no layer's weight (normalisation, embeddings) is set before, the same for all.
+set to the option `bias`. What is no layer's weight (normalisation, embeddings) is set before, the same for all;
+constants of the code, such as a layer scale or the slope of a PReLU, stay as they are.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ INITIALISATIONS: Registry[Draw] = Registry("initialisation")
 class Matrix(NamedTuple):
     """A layer's weight as a matrix view: writing to it writes to the layer."""
 
-    values: Tensor  # (fan_out, fan_in)
+    values: Tensor  # (rows, fan_in)
     bias: Tensor | None
+    area: float = 1.0  # entries of a convolution's kernel, over the groups that its channels are split into
 
     @property
     def fan_in(self) -> int:
@@ -42,8 +44,13 @@ class Matrix(NamedTuple):
         return self.values.shape[1]
 
     @property
-    def fan_out(self) -> int:
-        """Outputs that one input reaches, one position of a convolution's kernel counted."""
+    def fan_out(self) -> float:
+        """Outputs that one input reaches, all positions of a convolution's kernel counted."""
+        return self.rows * self.area
+
+    @property
+    def rows(self) -> int:
+        """Outputs of the layer, a convolution's counted once."""
         return self.values.shape[0]
 
 
@@ -51,7 +58,9 @@ def matrices(module: nn.Module) -> Iterator[Matrix]:
     """Weights of the linear, convolutional and attention layers, in the module's order."""
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.modules.conv._ConvNd):
-            yield Matrix(part.weight.data.flatten(1), None if part.bias is None else part.bias.data)
+            kernel = part.weight.shape[2:].numel()
+            area = kernel / part.groups if isinstance(part, nn.modules.conv._ConvNd) else 1.0
+            yield Matrix(part.weight.data.flatten(1), None if part.bias is None else part.bias.data, area)
         elif isinstance(part, nn.MultiheadAttention) and part.in_proj_weight is not None:
             bias = None if part.in_proj_bias is None else part.in_proj_bias.data
             for number, values in enumerate(part.in_proj_weight.data.chunk(3)):
@@ -60,25 +69,34 @@ def matrices(module: nn.Module) -> Iterator[Matrix]:
 
 @torch.no_grad()
 def initialise(module: nn.Module, choice: Initialisation, generator: Generator, inputs: Tensor) -> None:
-    """Draw every parameter of `module` from `generator`, but those in `module.loaded`, which a file gave.
+    """Draw every parameter of `module` from `generator`, but constants and what is in `module.loaded`.
 
     Args:
-        module: On the CPU; changed in place.
+        module: On the CPU; changed in place. Parameters and buffers (running statistics) whose names are in
+            its attribute `loaded` came from a file and stay as they are.
         choice: A spec's `initialisation`.
         generator: The replicate's own.
         inputs: A batch of training inputs, for initialisations that look at activations.
     """
-    loaded = {n: p for n, p in module.named_parameters() if n in getattr(module, "loaded", ())}
-    kept = {name: parameter.clone() for name, parameter in loaded.items()}
+    own = dict(module.named_parameters()) | dict(module.named_buffers())
+    loaded = {name: own[name] for name in sorted(getattr(module, "loaded", ())) if name in own}
+    kept = {name: tensor.clone() for name, tensor in loaded.items()}
     for part in module.modules():
         if isinstance(part, nn.modules.batchnorm._NormBase | nn.GroupNorm | nn.LayerNorm):
             part.reset_parameters()
         elif not isinstance(part, nn.Linear | nn.modules.conv._ConvNd | nn.MultiheadAttention):
             for parameter in part.parameters(recurse=False):
-                parameter.normal_(0.0, EMBEDDING_SD, generator=generator)
+                if not _is_constant(parameter):
+                    parameter.normal_(0.0, EMBEDDING_SD, generator=generator)
     INITIALISATIONS[choice.kind].function(module, generator, inputs, **choice.options)
-    for name, parameter in loaded.items():
-        parameter.copy_(kept[name])
+    for name, tensor in loaded.items():
+        tensor.copy_(kept[name])
+
+
+def _is_constant(parameter: Tensor) -> bool:
+    """Whether it is one number throughout, as the code made it; tokens and positions, at zero, are drawn."""
+    first = parameter.flatten()[0]
+    return bool((parameter == first).all()) and (float(first) != 0.0 or parameter.ndim < 2)
 
 
 def _each(module: nn.Module, bias: float) -> Iterator[Matrix]:
@@ -124,7 +142,7 @@ def kaiming_uniform(
         matrix.values.uniform_(-bound, bound, generator=generator)
 
 
-@INITIALISATIONS.register(version=1)
+@INITIALISATIONS.register(version=2)
 def xavier_normal(
     module: nn.Module, generator: Generator, inputs: Tensor, *, gain: Gain = 1.0, bias: float = 0.0
 ) -> None:
@@ -134,7 +152,7 @@ def xavier_normal(
         matrix.values.normal_(0.0, deviation, generator=generator)
 
 
-@INITIALISATIONS.register(version=1)
+@INITIALISATIONS.register(version=2)
 def xavier_uniform(
     module: nn.Module, generator: Generator, inputs: Tensor, *, gain: Gain = 1.0, bias: float = 0.0
 ) -> None:
@@ -225,7 +243,7 @@ def sparse(
     for matrix in _each(module, bias):
         count = max(1, round(density * matrix.fan_in))
         chosen = torch.rand(matrix.values.shape, generator=generator).argsort(1)[:, :count]
-        drawn = torch.empty(matrix.fan_out, count).normal_(0.0, gain / math.sqrt(count), generator=generator)
+        drawn = torch.empty(matrix.rows, count).normal_(0.0, gain / math.sqrt(count), generator=generator)
         matrix.values.zero_().scatter_(1, chosen, drawn.to(matrix.values.dtype))
 
 
@@ -242,15 +260,15 @@ def low_rank_plus_noise(
 ) -> None:
     """N(0, gain²/fan_in) plus `rank` planted orthonormal directions.
 
-    Their singular value is `strength` times the edge σ(√fan_in + √fan_out) of the noise: above 1 they stand clear
+    Their singular value is `strength` times the edge σ(√fan_in + √rows) of the noise: above 1 they stand clear
     of it (SCIENCE 1.3), so that a rule can be judged by whether it finds them.
     """
     for matrix in _each(module, bias):
         deviation = gain / math.sqrt(matrix.fan_in)
         matrix.values.normal_(0.0, deviation, generator=generator)
-        edge = deviation * (math.sqrt(matrix.fan_in) + math.sqrt(matrix.fan_out))
+        edge = deviation * (math.sqrt(matrix.fan_in) + math.sqrt(matrix.rows))
         count = min(rank, *matrix.values.shape)
-        left = nn.init.orthogonal_(torch.empty(matrix.fan_out, count), generator=generator)
+        left = nn.init.orthogonal_(torch.empty(matrix.rows, count), generator=generator)
         right = nn.init.orthogonal_(torch.empty(count, matrix.fan_in), generator=generator)
         matrix.values.add_((left @ right).to(matrix.values.dtype), alpha=strength * edge)
 

@@ -114,7 +114,8 @@ class StackTraining:
         require_memory(needed, device, len(seeds))
         self._data = TrainingData(spec, seeds[0], dataset, torch.device(device), dtype, workers=threads)
         self._stepper = Stepper.of(spec.training)
-        with torch.random.fork_rng(devices=[]):  # torch's layers draw when they are made; nothing of it is used
+        with torch.random.fork_rng(devices=[]):  # torch's layers draw when they are made, and it is drawn anew,
+            torch.default_generator.manual_seed(0)  # but a lone number that looks like a constant: always the same
             self._module = models.build(spec.model, dataset.shape, dataset.classes)
         self._together = models.stacks_well(self._module, device) if together is None else together
         self._places = places_of(self._module)

@@ -14,15 +14,15 @@ from rmt.heads import output_layers
 from sweeps.models import ARCHITECTURES, Shape
 
 
-@ARCHITECTURES.register("torchvision", version=1, stackable=None, small={"model": "squeezenet1_1"})
+@ARCHITECTURES.register("torchvision", version=2, stackable=None, small={"model": "squeezenet1_1"})
 def from_torchvision(
     shape: Shape, classes: int, *, model: str = "resnet18", weights: str | None = None, fresh_head: bool = False
 ) -> nn.Module:
     """A classification model of torchvision by its name there, from random or local weights.
 
     `weights` is a file (safetensors, or a state dict that torch saved); nothing is ever downloaded. Parameters
-    that come from it are not drawn anew. With `fresh_head` the layers that give the output are left out of it, for
-    another number of classes.
+    and running statistics that come from it are not drawn anew. With `fresh_head` the layers that give the output
+    are left out of it, for another number of classes.
 
     Raises:
         ValueError: No such model, or a file that is missing or of other shapes.
@@ -39,7 +39,7 @@ def from_torchvision(
 
 
 def _load(module: nn.Module, path: Path, *, fresh_head: bool) -> None:
-    """Fill the module and note in `loaded` which parameters came from the file."""
+    """Fill the module and note in `loaded` which tensors came from the file."""
     state = dict(_read(path))
     heads = output_layers(module) if fresh_head else set()
     state = {name: tensor for name, tensor in state.items() if name.rpartition(".")[0] not in heads}

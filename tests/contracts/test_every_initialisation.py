@@ -175,3 +175,48 @@ def test_convolutions_count_as_unfolded_matrices() -> None:
     assert isinstance(layer, nn.Conv2d)
     values = layer.weight.detach().flatten().numpy() * math.sqrt(3 * 5 * 5)
     assert np.std(values) == pytest.approx(1.0, abs=0.15)
+
+
+@pytest.mark.parametrize("kind", ["xavier_normal", "xavier_uniform"])
+@pytest.mark.parametrize(("kernel", "groups"), [(3, 1), (1, 1), (3, 4)])
+def test_xavier_counts_all_outputs_that_an_input_of_a_convolution_reaches(
+    kind: str, kernel: int, groups: int
+) -> None:
+    layer = nn.Conv2d(64, 128, kernel, padding=1, groups=groups, bias=False)
+    impulse = torch.zeros(1, 64, 9, 9)
+    impulse[0, 0, 4, 4] = 1.0
+    nn.init.ones_(layer.weight)
+    reached = int(layer(impulse).count_nonzero())
+    weight = layer.weight.detach()
+    feeding = weight[0].numel()
+    initialise(layer, Initialisation.model_validate({"kind": kind}), torch.Generator().manual_seed(3), images())
+    assert float(weight.var()) == pytest.approx(2 / (feeding + reached), rel=0.05)
+    if groups == 1:
+        reference = getattr(nn.init, f"{kind}_")(torch.empty_like(weight))
+        assert float(weight.var()) == pytest.approx(float(reference.var()), rel=0.05)
+
+
+class Scaled(nn.Module):
+    """What is no layer: a scale, a slope, an offset, a token at zero and a drawn table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((8, 1, 1), 1e-6))
+        self.slope = nn.PReLU(4)
+        self.offset = nn.Parameter(torch.zeros(5))
+        self.token = nn.Parameter(torch.zeros(1, 1, 400))
+        self.table = nn.Parameter(torch.randn(20, 20))
+
+
+@pytest.mark.parametrize("kind", ["torch_default", "normal_fan_in"])
+def test_constants_of_the_code_stay_and_embeddings_are_drawn(kind: str) -> None:
+    module = Scaled()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    for seed in (1, 2):
+        choice = Initialisation.model_validate({"kind": kind})
+        initialise(module, choice, torch.Generator().manual_seed(seed), images())
+        for name in ("scale", "slope.weight", "offset"):
+            assert torch.equal(module.state_dict()[name], before[name])
+        for name in ("token", "table"):
+            assert float(module.state_dict()[name].std()) == pytest.approx(0.02, rel=0.2)
+        before |= {name: tensor.clone() for name, tensor in module.state_dict().items()}

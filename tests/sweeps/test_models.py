@@ -80,6 +80,23 @@ def test_weights_from_a_file_are_not_drawn_anew(tmp_path: Path) -> None:
             assert torch.equal(tensor, loaded.state_dict()[key])
 
 
+def test_running_statistics_from_a_file_stay_and_others_begin_anew(tmp_path: Path) -> None:
+    options = {"kind": "torchvision", "model": "shufflenet_v2_x0_5"}
+    source = build(model(**options), (3, 32, 32), 10)
+    source.train()(torch.randn(8, 3, 32, 32) * 3 + 1)
+    saved = {name: tensor.clone() for name, tensor in source.state_dict().items()}
+    assert not torch.equal(saved["conv1.1.running_mean"], torch.zeros(24))
+    save_file(saved, tmp_path / "a.safetensors")
+    loaded = build(model(**options, weights=str(tmp_path / "a.safetensors")), (3, 32, 32), 10)
+    for seed in (0, 1):
+        generator = torch.Generator().manual_seed(seed)
+        initialise(loaded, Initialisation.model_validate({}), generator, torch.zeros(2, 3, 32, 32))
+        for name, tensor in saved.items():
+            assert torch.equal(tensor, loaded.state_dict()[name]), name
+    initialise(source, Initialisation.model_validate({}), torch.Generator(), torch.zeros(2, 3, 32, 32))
+    assert torch.equal(source.state_dict()["conv1.1.running_mean"], torch.zeros(24))
+
+
 def test_a_weights_file_of_other_shapes_is_refused(tmp_path: Path) -> None:
     source = build(model(kind="torchvision", model="resnet18"), (3, 32, 32), 7)
     save_file(source.state_dict(), tmp_path / "seven.safetensors")
