@@ -107,7 +107,9 @@ def set_against(
     first, second = np.array(list(of_arm.values())), np.array(list(of_baseline.values()))
     compared = _paired(first, second, level, mode) if paired else _unpaired(first, second, level, mode)
     difference, ratio, better = compared
-    broken = broken_units(arm.units(), arm, mode) | broken_units(baseline.units(), baseline, mode)
+    in_baseline, in_arm = broken_units(baseline.units(), baseline, mode), broken_units(arm.units(), arm, mode)
+    broken = in_baseline | in_arm
+    healthy = _healthy(of_arm, of_baseline, broken)
     equality = paired_brown_forsythe if paired and test == "paired_brown_forsythe" else brown_forsythe
     spread = difference.details.get("sd_of_differences")
     return Versus(
@@ -115,7 +117,11 @@ def set_against(
         ratio=ratio,
         equality=equality(first, second),
         better=better,
-        healthy_ratio=_healthy_ratio(of_arm, of_baseline, broken, paired, level),
+        broken=(len(in_baseline & set(of_baseline)), len(in_arm & set(of_arm))),
+        healthy_equality=equality(*healthy) if healthy else None,
+        healthy_ratio=(variance_ratio if paired else unpaired_variance_ratio)(*healthy, level=level)
+        if healthy
+        else None,
         excess_ratio=_excess_ratio((arm, baseline), (of_arm, of_baseline), correct, level),
         healthy_excess_ratio=_excess_ratio((arm, baseline), (of_arm, of_baseline), correct, level, broken)
         if broken & (set(of_arm) | set(of_baseline))
@@ -159,12 +165,10 @@ def _excess_ratio(
     return excess_ratio(found[0], found[1]) if found[0] and found[1] else None
 
 
-def _healthy_ratio(
-    arm: dict[Unit, float], baseline: dict[Unit, float], broken: set[Unit], paired: bool, level: float
-) -> Finding | None:
-    """The ratio without the units that broke in either arm; None if none did."""
+def _healthy(arm: dict[Unit, float], baseline: dict[Unit, float], broken: set[Unit]) -> tuple[Array, Array] | None:
+    """Both arms without the units that broke in either; None if none did."""
     if not broken & (set(arm) | set(baseline)):
         return None
     first = np.array([value for unit, value in arm.items() if unit not in broken])
     second = np.array([value for unit, value in baseline.items() if unit not in broken])
-    return (variance_ratio if paired else unpaired_variance_ratio)(first, second, level=level)
+    return first, second

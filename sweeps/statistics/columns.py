@@ -39,6 +39,8 @@ class Columns:
         unit: Columns that identify a seed; empty when rows can not be paired.
         averaged: Columns averaged over within a unit.
         fixed: Sources of chance with one seed only: every finding is conditional on them.
+        crossed: Sources of chance averaged over within a unit, with their number of seeds: every finding is
+            conditional on these few.
         confounded: Columns outside `within` that differ only with the factor: effects that are not told apart.
     """
 
@@ -49,6 +51,7 @@ class Columns:
     averaged: tuple[str, ...]
     fixed: tuple[str, ...]
     confounded: tuple[str, ...] = ()
+    crossed: tuple[tuple[str, int], ...] = ()
 
 
 def varying_configuration(table: pd.DataFrame) -> list[str]:
@@ -161,4 +164,5 @@ def assign(
     units, crossed = unit_columns(table, unit, [*group, *averaged, *arm, factor])
     fixed = tuple(c for c in SEEDS if c in table.columns and not varies(table, c))
     fixed = fixed if units else ()
-    return Columns(factor, group, tuple(arm), units, (*averaged, *crossed), fixed, tuple(confounded))
+    few = tuple((c, len(set(cells(table, [c])))) for c in crossed)
+    return Columns(factor, group, tuple(arm), units, (*averaged, *crossed), fixed, tuple(confounded), few)

@@ -188,9 +188,14 @@ def _corrected(rows: Sequence[Comparison], correction: Correction) -> tuple[list
     """The rows with p values corrected over all of them, means and variances apart, and the families' sizes."""
     means = _adjusted([None if row.versus is None else row.versus.difference.p for row in rows], correction)
     variances = _adjusted([None if row.versus is None else row.versus.equality.p for row in rows], correction)
+    # Where nothing collapsed the test among the healthy is the test of all: the family is as large.
+    among_healthy = [
+        None if row.versus is None else (row.versus.healthy_equality or row.versus.equality).p for row in rows
+    ]
+    healthy = _adjusted(among_healthy, correction)
     corrected = [
-        replace(row, versus=replace(row.versus, p_difference=p, p_variances=q)) if row.versus else row
-        for row, p, q in zip(rows, means, variances, strict=True)
+        replace(row, versus=replace(row.versus, p_difference=p, p_variances=q, p_healthy=r)) if row.versus else row
+        for row, p, q, r in zip(rows, means, variances, healthy, strict=True)
     ]
     return corrected, (len(rows) - means.count(None), len(rows) - variances.count(None))
 

@@ -25,19 +25,24 @@ class Versus:
         ratio: Ratio of variances.
         equality: Test of equal variances.
         better: Probability of improvement.
+        broken: Seeds that collapsed in the baseline, and in the arm.
+        healthy_equality: The test without the seeds that collapsed in either arm, if any did: a variance that
+            drops because collapsed seeds were repaired is another finding than one that drops among healthy ones.
         healthy_ratio: The ratio without the seeds that collapsed in either arm, if any did.
         excess_ratio: Ratio of the variances in excess of the test set's; None where correctness is not known.
         healthy_excess_ratio: The same without the seeds that collapsed in either arm, if any did.
         smallest_ratio: What ratio could have been seen.
         smallest_difference: What difference could have been seen.
         paired: Whether the arms share seeds; if not, they are compared as independent samples.
-        p_difference, p_variances: p values corrected over the family.
+        p_difference, p_variances, p_healthy: p values corrected over the family.
     """
 
     difference: Finding
     ratio: Finding
     equality: Finding
     better: Finding
+    broken: tuple[int, int]
+    healthy_equality: Finding | None
     healthy_ratio: Finding | None
     excess_ratio: Finding | None
     healthy_excess_ratio: Finding | None
@@ -46,6 +51,7 @@ class Versus:
     paired: bool
     p_difference: float | None = None
     p_variances: float | None = None
+    p_healthy: float | None = None
 
 
 @dataclass(frozen=True)

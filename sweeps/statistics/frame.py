@@ -17,6 +17,7 @@
 | `variance_ratio`, `…_low`, `…_high`, `variance_ratio_healthy` | arm over baseline |
 | `excess_ratio`, `excess_ratio_healthy` | ratio of the variances in excess |
 | `p_variances`, `p_variances_corrected` | Brown–Forsythe |
+| `p_variances_healthy`, `…_corrected` | the same among seeds healthy in both arms |
 | `detectable_ratio`, `detectable_difference` | what 80 % of such experiments would have found |
 | `verdict`, `sentence` | in words |
 
@@ -53,6 +54,8 @@ NUMBERS = (
     "excess_ratio_healthy",
     "p_variances",
     "p_variances_corrected",
+    "p_variances_healthy",
+    "p_variances_healthy_corrected",
     "detectable_ratio",
     "detectable_difference",
 )
@@ -140,6 +143,8 @@ def _versus(versus: Versus) -> dict[str, object]:
         "excess_ratio_healthy": _estimate(versus.healthy_excess_ratio or versus.excess_ratio),
         "p_variances": versus.equality.p,
         "p_variances_corrected": versus.p_variances,
+        "p_variances_healthy": (versus.healthy_equality or versus.equality).p,
+        "p_variances_healthy_corrected": versus.p_healthy,
         "detectable_ratio": versus.smallest_ratio.estimate,
         "detectable_difference": None if smallest is None else smallest.estimate,
     }

@@ -2,9 +2,41 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sweeps.statistics import wording
+from sweeps.statistics.columns import Columns
 from sweeps.statistics.comparison import Comparison, Comparisons, Versus, shown
 from sweeps.statistics.many import CORRECTION_NAMES
+
+ALSO_HEALTHY = "also among healthy seeds"
+
+
+class Change(NamedTuple):
+    """How spreads differ.
+
+    Attributes:
+        subject: What differs: the variance, or the typical deviation where they point in opposite directions.
+        direction: higher or lower; empty where no difference is shown.
+        cause: What collapsed seeds have to do with it, if any collapsed.
+    """
+
+    subject: str
+    direction: str
+    cause: str = ""
+
+    @property
+    def text(self) -> str:
+        """`lower`, `lower by repaired collapses`, `lower, also among healthy seeds`."""
+        if not self.cause:
+            return self.direction
+        return f"{self.direction}{' ' if self.cause.startswith('by ') else ', '}{self.cause}"
+
+    @property
+    def is_of_variance(self) -> bool:
+        """Whether it is one of the variance that collapsed seeds do not explain."""
+        return bool(self.direction) and self.subject == "variance" and self.cause in ("", ALSO_HEALTHY)
+
 
 SOURCES = {
     "seeds.initialisation": "initialisation",
@@ -29,12 +61,45 @@ def _mean_verdict(versus: Versus, alpha: float) -> str:
     return "mean higher" if versus.difference.estimate > 0 else "mean lower"
 
 
+def variance_change(versus: Versus, alpha: float) -> Change | None:
+    """What the corrected tests say about the variances; None if they were not tested.
+
+    The direction of Brown and Forsythe's test is that of the typical deviation. Where the ratio of the variances
+    points the other way (a few far values), no direction of the variance is claimed.
+    """
+    p, estimate = versus.p_variances, versus.equality.estimate
+    if p is None or estimate is None:
+        return None
+    if p > alpha:
+        return Change("variance", "")
+    direction = "higher" if estimate > 0 else "lower"
+    ratio = versus.ratio.estimate
+    if ratio is not None and (ratio > 1) != (estimate > 0):
+        return Change("typical deviation", direction)
+    return Change("variance", direction, _cause(versus, direction, alpha))
+
+
+def _cause(versus: Versus, direction: str, alpha: float) -> str:
+    """What collapsed seeds have to do with a variance that differs; nothing where none collapsed."""
+    healthy = versus.healthy_equality
+    if healthy is None:
+        return ""
+    agrees = healthy.estimate is not None and ("higher" if healthy.estimate > 0 else "lower") == direction
+    if agrees and versus.p_healthy is not None and versus.p_healthy <= alpha:
+        return ALSO_HEALTHY
+    of_baseline, of_arm = versus.broken
+    if direction == "lower" and of_baseline > of_arm:
+        return "by repaired collapses"
+    if direction == "higher" and of_arm > of_baseline:
+        return "by new collapses"
+    return "not shown among healthy seeds"
+
+
 def _variance_verdict(versus: Versus, alpha: float) -> str:
-    if versus.p_variances is None or versus.equality.estimate is None:
+    change = variance_change(versus, alpha)
+    if change is None:
         return "variances not tested"
-    if versus.p_variances > alpha:
-        return "no difference in variances shown"
-    return "variance higher" if versus.equality.estimate > 0 else "variance lower"
+    return f"{change.subject} {change.text}" if change.direction else "no difference in variances shown"
 
 
 def sentence(row: Comparison, answers: Comparisons) -> str:
@@ -78,6 +143,9 @@ def _against(versus: Versus, answers: Comparisons) -> list[str]:
     parts.append(versus.smallest_ratio.sentence)
     if versus.healthy_ratio is not None:
         parts.append(f"Among seeds healthy in both arms: {wording.lowered(versus.healthy_ratio.sentence)}")
+    if versus.healthy_equality is not None:
+        parts.append(f"Among these: {wording.lowered(versus.healthy_equality.sentence)}")
+        parts[-1] += _adjusted(versus.p_healthy, answers.family[1], answers)
     if versus.healthy_excess_ratio is not None:
         parts.append(f"Among these: {wording.lowered(versus.healthy_excess_ratio.sentence)}")
     return parts
@@ -90,11 +158,17 @@ def _adjusted(p: float | None, family: int, answers: Comparisons) -> str:
     return f" {name} over {wording.plural(family, 'comparison')}: {wording.p_value(p)}."
 
 
+def conditions(columns: Columns) -> str:
+    """`one split and these 3 data orders`: the sources of chance that a finding says nothing beyond."""
+    few = [f"these {wording.plural(count, SOURCES.get(name, name))}" for name, count in columns.crossed]
+    return wording.listing([*(f"one {SOURCES[name]}" for name in columns.fixed), *few])
+
+
 def _conditions(answers: Comparisons) -> str:
     """What was held fixed or averaged, which limits what the numbers are about."""
-    fixed = [f"one {SOURCES[c]}" for c in answers.columns.fixed]
+    held = conditions(answers.columns)
     averaged = [SOURCES.get(c, c) for c in answers.columns.averaged]
-    parts = [f"conditional on {wording.listing(fixed)}"] if fixed else []
+    parts = [f"conditional on {held}"] if held else []
     parts += [f"averaged over {wording.listing(averaged)} within a seed"] if averaged else []
     differing = answers.columns.confounded
     parts += (

@@ -11,6 +11,7 @@ from sweeps.report.numbers import with_interval
 from sweeps.report.sections.overall import of_all
 from sweeps.report.words import metric_words, plural
 from sweeps.statistics import wording
+from sweeps.statistics.verdict import variance_change
 from sweeps.status import Status
 
 QUESTION = (
@@ -48,10 +49,11 @@ def _verdict(evidence: Evidence, metric: str, found: Contrast | None) -> str:
     name, alpha = metric_words(metric), 0.05
     p, q = found.versus.p_difference, found.versus.p_variances
     means = _direction(p, found.difference and found.difference.value, alpha)
-    spread = _direction(q, found.versus.equality.estimate, alpha)
+    change = variance_change(found.versus, alpha)
+    spread = change.text if change and change.direction else _direction(q, found.versus.equality.estimate, alpha)
     return (
         f"The best pruned trial {size}. Compared with its unpruned twin, its mean {name} is {means}, and its "
-        f"variance over seeds is {spread}."
+        f"{change.subject if change else 'variance'} over seeds is {spread}."
     )
 
 

@@ -7,7 +7,8 @@ from sweeps.report.contrasts import Contrast, Contrasts, Estimate
 from sweeps.report.evidence import Evidence
 from sweeps.report.numbers import DASH, plain
 from sweeps.report.words import metric_words, plural, shorten, value_text
-from sweeps.statistics import Finding, wording
+from sweeps.statistics import Finding, Versus, wording
+from sweeps.statistics.verdict import variance_change
 
 ROWS = 20
 COLLAPSED = (
@@ -96,7 +97,7 @@ def _of_variances(one: Contrast, alpha: float) -> list[str]:
     return [
         f"{_sd(one.baseline.spread.estimate)} → {_sd(one.row.spread.estimate)}",
         _ratio(one.ratio),
-        _p(versus.p_variances, versus.equality.estimate, alpha),
+        _p_of_variances(versus, alpha),
         "none" if smallest is None else wording.ratio(smallest),
     ]
 
@@ -192,6 +193,14 @@ def _p(value: float | None, estimate: float | None, alpha: float) -> str:
         return DASH
     text = wording.p_value(value).removeprefix("p = ").removeprefix("p ")
     return f"{text}, {'higher' if estimate > 0 else 'lower'}" if estimate and value <= alpha else text
+
+
+def _p_of_variances(versus: Versus, alpha: float) -> str:
+    change = variance_change(versus, alpha)
+    if change is None or not change.direction:
+        return _p(versus.p_variances, None, alpha)
+    kind = "" if change.subject == "variance" else f"{change.subject} "
+    return f"{_p(versus.p_variances, None, alpha)}, {kind}{change.text}"
 
 
 def _sd(value: float | None) -> str:

@@ -11,6 +11,7 @@ from sweeps.report.contrasts import Contrasts
 from sweeps.report.evidence import Evidence
 from sweeps.report.words import is_missing, metric_words, plural, value_text
 from sweeps.statistics import wording
+from sweeps.statistics.verdict import conditions
 
 REFERENCES = (
     "Ke, Ma and Lin, arXiv:2006.00436 (BEMA and the Tracy–Widom threshold); Berlyand, Sandier, Shmalo and "
@@ -151,13 +152,15 @@ def _statistics(evidence: Evidence, contrasts: Contrasts) -> str:
     )
     if contrasts.answers is not None:
         corrected = contrasts.answers.correction.capitalize()
-        fixed = [metric_words(column.removeprefix("seeds.")) for column in contrasts.answers.columns.fixed]
+        held = conditions(contrasts.answers.columns)
         text += (
             " Means of pruned and unpruned networks were compared by the paired t test over seeds, their "
             "variances by the Brown–Forsythe test with a jackknife-t interval on the logarithm of the ratio; p "
             f"values were corrected by {corrected}'s method over all comparisons of a kind. Replicates that "
             "diverged or failed are counted and enter no mean; stopped ones enter no comparison."
         )
-        if fixed:
-            text += f" All statements are conditional on one {wording.listing(fixed)}."
+        if contrasts.answers.columns.crossed:
+            text += " Replicates of one initialisation were averaged, so that n is the number of initialisations."
+        if held:
+            text += f" All statements are conditional on {held}."
     return text

@@ -10,6 +10,7 @@ from sweeps.report.blocks import Block, Paragraph
 from sweeps.report.contrasts import Contrast, Contrasts
 from sweeps.report.words import metric_words, plural
 from sweeps.statistics import wording
+from sweeps.statistics.verdict import conditions, variance_change
 
 
 def of_all(contrasts: Contrasts) -> list[Block]:
@@ -23,7 +24,9 @@ def of_all(contrasts: Contrasts) -> list[Block]:
     mean = _counted(
         contrasts.all, lambda one: (one.versus.p_difference, one.difference and one.difference.value), alpha
     )
-    spread = _counted(contrasts.all, lambda one: (one.versus.p_variances, one.versus.equality.estimate), alpha)
+    changes = [change for one in contrasts.all if (change := variance_change(one.versus, alpha)) is not None]
+    spread = [sum(c.is_of_variance and c.direction == way for c in changes) for way in ("higher", "lower")]
+    others = [f"{c.subject} {c.text}" for c in changes if c.direction and not c.is_of_variance]
     differences = [one.difference.value for one in contrasts.all if one.difference]
     ratios = [one.ratio.value for one in contrasts.all if one.ratio]
     accuracy = (
@@ -32,13 +35,16 @@ def of_all(contrasts: Contrasts) -> list[Block]:
     )
     luck = (
         f"{_of(spread[1], total)} a lower variance over replicates than the twin, {spread[0] or 'none'} a higher "
-        f"one; for {total - sum(spread)} no difference is shown (Brown–Forsythe, {tested})."
+        f"one; {_apart(others)}for {total - sum(spread) - len(others)} no difference is shown "
+        f"(Brown–Forsythe, {tested})."
     )
+    held = conditions(answers.columns)
     more = (_median(ratios, "ratio of variances"), _beyond(contrasts.all), _healthy(contrasts.all))
-    blocks = [
+    blocks: list[Block] = [
         Paragraph(accuracy + _median(differences, "difference"), strong="Accuracy."),
         Paragraph("".join([luck, *more, _power(contrasts.all)]), strong="Luck."),
     ]
+    blocks += [Paragraph(f"All of this is conditional on {held}.", strong="Conditions.")] if held else []
     return [*blocks, *(Paragraph(text, strong="Not compared.") for text in contrasts.obstacles)]
 
 
@@ -52,6 +58,11 @@ def _counted(
         if p is not None and estimate is not None and p <= alpha:
             higher, lower = higher + (estimate > 0), lower + (estimate < 0)
     return higher, lower
+
+
+def _apart(others: Sequence[str]) -> str:
+    """Findings that are none of the variance among healthy seeds, counted by kind."""
+    return "".join(f"{others.count(kind)} with {kind}; " for kind in dict.fromkeys(others))
 
 
 def _of(count: int, total: int) -> str:
