@@ -37,7 +37,7 @@ class SweepRun:
         signatures = {name: source.signature(self.folder / name) for name in FILES}
         new = [name for name, found in signatures.items() if found and found != self._sent.get(name)]
         if source.PLAN in new:
-            tree.client.tag_experiment(tree.experiment, view_tags(plan) | _about(plan))
+            tree.tag(view_tags(plan) | _about(plan))
         for name in new:
             tree.client.upload(self.run, self.folder / name)
             self._sent[name] = signatures[name]

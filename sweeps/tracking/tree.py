@@ -7,7 +7,7 @@ another writer or a lost answer left behind are deleted. Which one stays is the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,12 +40,20 @@ class Tree:
         sweep: Name of the sweep.
         experiment: Id of its experiment.
         root: Run of the sweep itself, once known.
+        tags: Of the experiment, as they were when it was found.
     """
 
     client: Client
     sweep: str
     experiment: str
     root: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def tag(self, wanted: Mapping[str, str]) -> None:
+        """Set tags of the experiment, those that it does not have yet: so a pass that fails goes on, not over."""
+        self.client.tag_experiment(
+            self.experiment, {name: value for name, value in wanted.items() if self.tags.get(name) != value}
+        )
 
     def found(self, condition: str) -> Found:
         """Runs that meet a condition by identity; doubles are deleted, the same ones by every writer."""
@@ -97,7 +105,7 @@ def open_tree(client: Client, sweep: str, owner: str, artifacts: Path | None) ->
     require_owner(client.uri, found, owner)
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
-    return Tree(client, sweep, str(found.experiment_id))
+    return Tree(client, sweep, str(found.experiment_id), tags=dict(found.tags))
 
 
 def require_owner(uri: str, experiment: Experiment, owner: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 import cluster
 from tests.end_to_end.conftest import SPEC, command
 
-LONG = SPEC.replace("epochs: 4", "epochs: 400").replace("every: 2", "every: 100")
+LONG = SPEC.replace("epochs: 4", "epochs: 3000").replace("every: 2", "every: 1000")
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def test_a_submitted_sweep_is_followed_stopped_and_gone_on_with(here: dict[str, 
 
     spec.write_text(
         LONG.replace("name: small", "name: sent")
-        .replace("epochs: 400", "epochs: 3")
-        .replace("every: 100", "every: 1")
+        .replace("epochs: 3000", "epochs: 3")
+        .replace("every: 1000", "every: 1")
         .replace("initialisation: 3", "initialisation: 1")
     )
     on_cluster("submit", spec, *there)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import jaxtyping
 import pytest
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,16 @@ from rmt.matrices import Factors
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Without the run-time checks of types that tests have and users have not."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def network() -> nn.Sequential:
@@ -179,9 +191,9 @@ def test_forms_must_agree() -> None:
 def test_an_unknown_way_to_carry_is_refused_before_anything_is_cut() -> None:
     module = network()
     before = copy.deepcopy(module.state_dict())
-    with pytest.raises(InvalidOption, match="carry is 'bogus'; known: project, reset"):
+    with pytest.raises(InvalidOption, match="carry is 'bogus'; known: project, reset"), unchecked():
         cut(module, torch.optim.SGD(module.parameters(), lr=0.1), 0.9, carry="bogus")
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     weight = nn.Parameter(noise(3, 3))
-    with pytest.raises(InvalidOption, match="carry is 'bogus'"):
+    with pytest.raises(InvalidOption, match="carry is 'bogus'"), unchecked():
         rmt.carry_state(torch.optim.SGD([weight], lr=0.1), [weight], [weight], weight, weight, "bogus")  # type: ignore[arg-type]

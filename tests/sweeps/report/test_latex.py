@@ -44,7 +44,9 @@ def test_a_table_has_a_column_for_every_cell_and_a_label_of_its_own() -> None:
 def test_the_report_of_a_sweep_has_its_tables_and_methods(small: Made) -> None:
     sections = sections_of(tables_of(small))
     latex = tables(sections)
-    assert re.findall(r"\\label\{tab:(.*?)\}", latex) == ["trials", "twins", "failures", "plan"]
+    assert re.findall(r"\\label\{tab:(.*?)\}", latex) == [
+        "trials", "twins", "twins-2", "sources", "sources-2", "failures", "plan",
+    ]  # fmt: skip
     for body in re.findall(r"\\begin\{tabular\}\{([lr]+)\}(.*?)\\end", latex, flags=re.DOTALL):
         rows = [line for line in body[1].splitlines() if line.endswith(r"\\")]
         assert all(line.count(" & ") == len(body[0]) - 1 for line in rows)
