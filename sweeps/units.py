@@ -14,7 +14,7 @@ Unit = TypeVar("Unit", bound=Hashable)
 SOURCES = ("initialisation", "data_order", "split")
 
 
-def crossed_with(seeds: Sequence[Mapping[str, Any]]) -> tuple[str, tuple[str, ...]] | None:
+def crossed_with(seeds: Sequence[Mapping[Any, Any]]) -> tuple[str, tuple[str, ...]] | None:
     """The source of chance that tells the units of a trial apart, and those crossed with it.
 
     Args:
@@ -29,7 +29,7 @@ def crossed_with(seeds: Sequence[Mapping[str, Any]]) -> tuple[str, tuple[str, ..
     return varying[0], tuple(varying[1:])
 
 
-def _triples(seeds: Sequence[Mapping[str, Any]]) -> set[tuple[Any, ...]]:
+def _triples(seeds: Sequence[Mapping[Any, Any]]) -> set[tuple[Any, ...]]:
     return {tuple(one.get(name) for name in SOURCES) for one in seeds}
 
 

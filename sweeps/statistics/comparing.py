@@ -108,6 +108,7 @@ def compare_arms(
     Raises:
         UnknownColumn: A name is no column; the message lists the columns.
         UnknownBaseline: No replicate has the baseline; the message lists the factor's values.
+        Collision: Rows would take each other's place; the message names the columns that tell them apart.
         UnknownChoice: A level outside (0.5, 1), or an unknown correction or test.
     """
     _require_choices(level, correction, variance_test)

@@ -21,3 +21,7 @@ class UnknownBaseline(StatisticsError, LookupError):
 
 class UnknownChoice(StatisticsError):
     """A level, correction or test that there is not; the message lists what is allowed."""
+
+
+class Collision(StatisticsError):
+    """Rows that would take each other's place; the message names the columns that tell them apart."""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from sweeps.statistics.cells import Cell, cells, matches, order, require
 from sweeps.statistics.columns import Columns
+from sweeps.statistics.repeats import each_once, refuse
 from sweeps.status import Status
 from sweeps.units import averaged
 
@@ -84,19 +85,24 @@ def arrange(table: pd.DataFrame, columns: Columns, baseline: object, metric: str
 
     Raises:
         UnknownColumn: The metric is no column.
+        Collision: Rows would take each other's place.
     """
     require(table, [metric])
-    if "replicate_id" in table.columns:
-        table = table.drop_duplicates("replicate_id")
+    table = each_once(table)
     groups: dict[tuple[Cell, ...], dict[tuple[Cell, ...], Arm]] = {}
     names = (columns.factor, *columns.arm)
     keys = zip(cells(table, columns.unit), cells(table, columns.averaged), strict=True)
     rows = zip(cells(table, columns.group), cells(table, names), keys, _outcomes(table, metric), strict=True)
     names_of = table["replicate_id"].astype(str).tolist() if "replicate_id" in table.columns else None
     step = resolution_of(table, metric)
+    taken: dict[tuple[object, ...], int] = {}
     for row, (group, settings, key, (status, value, dead)) in enumerate(rows):
         fresh = Arm(dict(zip(names, settings, strict=True)), resolution=step)
         arm = groups.setdefault(group, {}).setdefault(settings, fresh)
+        first = taken.setdefault((group, settings, key), row) if columns.unit else row
+        if first != row:
+            refuse(table.iloc[[first, row]], metric, columns.unit, key[0])
+            continue
         arm.statuses.append(status)
         if status == Status.FINISHED:
             place = key if columns.unit else ((row,), key[1])

@@ -19,6 +19,7 @@ from sweeps.statistics.improvement import Mode
 from sweeps.statistics.many import Correction, adjusted
 from sweeps.statistics.ranking import ranking
 from sweeps.statistics.registered import STATISTICS
+from sweeps.statistics.repeats import each_once
 from sweeps.statistics.samples import Array
 from sweeps.status import Status
 from sweeps.units import SOURCES, averaged, crossed_with
@@ -50,10 +51,6 @@ def finding_frame(findings: Sequence[Finding], labels: Sequence[dict[str, Cell]]
     return frame.astype(dict.fromkeys(numbers, "Float64")) if rows else frame
 
 
-def _each_once(table: pd.DataFrame) -> pd.DataFrame:
-    return table.drop_duplicates("replicate_id") if "replicate_id" in table.columns else table
-
-
 def sample_of(ended: pd.DataFrame, rows: pd.DataFrame, metric: str) -> Array:
     """One value a unit from a trial's replicates that ended well, `rows` being all of them; see `sweeps.units`."""
     values = values_of(ended, metric)
@@ -70,7 +67,7 @@ def sample_of(ended: pd.DataFrame, rows: pd.DataFrame, metric: str) -> Array:
 def finished(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Rows that finished with a finite metric, each replicate once."""
     require(table, [metric])
-    rows = _each_once(table)
+    rows = each_once(table)
     usable = np.isfinite(pd.to_numeric(rows[metric]).to_numpy(dtype=float, na_value=np.nan))
     if "status" in rows.columns:
         usable &= (rows["status"].astype(str) == Status.FINISHED).to_numpy()
@@ -118,7 +115,7 @@ def describe_trials(
     groups = dict(iter(finished(table, metric).groupby(trial)))
     findings: list[Finding] = []
     labels: list[dict[str, Cell]] = []
-    for name, rows in _each_once(table).groupby(trial, sort=False):
+    for name, rows in each_once(table).groupby(trial, sort=False):
         sample = sample_of(groups[name], rows, metric) if name in groups else np.empty(0)
         ended = rows["status"].astype(str) if "status" in rows else pd.Series([str(Status.FINISHED)] * len(rows))
         diverged = int((ended == Status.DIVERGED).sum())
