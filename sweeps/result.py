@@ -93,9 +93,11 @@ def record_of(
 
 def files_of(result: ReplicateResult) -> dict[str, bytes]:
     """Contents of the other files of a record."""
-    outcome = result.outcome
-    if outcome is None:
-        return {}
+    return {} if result.outcome is None else contents_of(result.outcome)
+
+
+def contents_of(outcome: Outcome) -> dict[str, bytes]:
+    """Contents of the files of a replicate with this outcome."""
     import numpy as np
     from safetensors.torch import save
 

@@ -334,11 +334,11 @@ def replay(
     name: Name,
     trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Trial, or the beginning of its name.")],
     replicate: Annotated[
-        str | None, typer.Option(help="Replicate, or the beginning of its name; else the first.")
+        str | None, typer.Option(help="Its name, the beginning of it, or its number from 0; else the first.")
     ] = None,
     alone: Annotated[bool, typer.Option("--alone", help="Without the stack it was trained in.")] = False,
     tolerance: Annotated[
-        float | None, typer.Option(min=0, help="Relative; by default 0, and 0.01 when alone.")
+        float | None, typer.Option(min=0, help="Relative; by default 0, and 0.01 when not trained as recorded.")
     ] = None,
     storage: Storage = None,
 ) -> None:
@@ -350,7 +350,7 @@ def replay(
     found = replays.replay(
         name,
         trial,
-        replicate,
+        number_or_name(replicate),
         alone=alone,
         tolerance=tolerance,
         root=storage,
@@ -360,3 +360,8 @@ def replay(
         typer.echo(line)
     if not found.is_equal:
         raise typer.Exit(1)
+
+
+def number_or_name(replicate: str | None) -> str | int | None:
+    """A short number is a place in the order of seeds, anything else the beginning of a name."""
+    return int(replicate) if replicate is not None and replicate.isdecimal() and len(replicate) < 5 else replicate

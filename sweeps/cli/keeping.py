@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sweeps.cli.asking import From, Name, Source
+from sweeps.cli.asking import From, Name, Source, number_or_name
 from sweeps.cli.running import Storage
 
 Uri = Annotated[str | None, typer.Option(help="MLflow; default MLFLOW_TRACKING_URI, else the spec's.")]
@@ -99,7 +99,7 @@ def promote(
         name,
         model,
         trial=trial,
-        replicate=_number_or_name(replicate),
+        replicate=number_or_name(replicate),
         source=source.value,
         storage=storage,
         uri=tracking_uri,
@@ -107,11 +107,6 @@ def promote(
     typer.echo(f"{done.address}: replicate {done.replicate_id} of trial {done.trial_id}")
     for key, value in done.evidence.items():
         typer.echo(f"  {key} {value}")
-
-
-def _number_or_name(replicate: str | None) -> str | int | None:
-    """A short number is a place in the order of seeds, anything else the beginning of a name."""
-    return int(replicate) if replicate is not None and replicate.isdecimal() and len(replicate) < 5 else replicate
 
 
 def export(
@@ -132,7 +127,7 @@ def export(
     from sweeps.origin import origin_of
 
     origin = origin_of(name, source.value, storage=storage, uri=tracking_uri)
-    done = export_network(choose(origin, trial, _number_or_name(replicate)), output, form.value)
+    done = export_network(choose(origin, trial, number_or_name(replicate)), output, form.value)
     typer.echo(json.dumps(done, indent=1))
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
-from sweeps import records
+from sweeps import layout, records
 from sweeps.cli import app
 from sweeps.data import load
 from sweeps.errors import SweepError, SweepNotFound
@@ -89,12 +91,89 @@ def test_a_divergence_is_replayed(tmp_path: Path) -> None:
     assert found.ending == ("diverged", "diverged")
 
 
+def test_a_divergence_in_another_step_is_told(tmp_path: Path) -> None:
+    planned = train(tmp_path, training__optimiser={"kind": "sgd", "lr": 1e30})
+    folder = records.replicate_folder(tmp_path / "once", planned.trial_id, planned.replicates[0].replicate_id)
+    record = json.loads((folder / records.RECORD).read_text())
+    reason, record["reason"] = record["reason"], "the loss is nan in epoch 1, step 900 of 999"
+    (folder / records.RECORD).write_text(json.dumps(record))
+    status, said = ask(tmp_path, planned.trial_id, "--replicate", "0")
+    assert status == 1
+    assert "there is no number to compare" in said
+    assert f"recorded as diverged ({record['reason']}) after 0 epochs; it ended as diverged ({reason})" in said
+
+
+def copied(recorded: tuple[Path, PlannedTrial], to: Path) -> tuple[Path, dict[str, Any]]:
+    """A copy of the recorded sweep: the folder of its first replicate, and the record in it."""
+    storage, planned = recorded
+    shutil.copytree(storage, to, dirs_exist_ok=True)
+    folder = records.replicate_folder(to / "once", planned.trial_id, planned.replicates[0].replicate_id)
+    return folder, json.loads((folder / records.RECORD).read_text())
+
+
+def test_a_record_of_fewer_epochs_is_not_equal(recorded: tuple[Path, PlannedTrial], tmp_path: Path) -> None:
+    folder, _ = copied(recorded, tmp_path)
+    lines = (folder / records.HISTORY).read_text().splitlines(keepends=True)
+    (folder / records.HISTORY).write_text("".join(lines[:3]))
+    found = replay("once", folder.parent.name, 0, root=tmp_path)
+    assert not found.is_equal
+    assert "recorded as finished after 3 epochs; it ended as finished after 4 epochs" in list(found.lines())
+
+
+def test_nothing_is_called_equal_that_was_not_compared(
+    recorded: tuple[Path, PlannedTrial], tmp_path: Path
+) -> None:
+    folder, record = copied(recorded, tmp_path)
+    (folder / records.HISTORY).write_text("")
+    record |= {"status": "failed", "reason": "RuntimeError: lost", "epochs": 0, "metrics": {}, "files": {}}
+    (folder / records.RECORD).write_text(json.dumps(record | {"layers": []}))
+    status, said = ask(tmp_path, folder.parent.name, "--replicate", "0")
+    assert status == 1
+    assert "there is no number to compare" in said
+    assert "recorded as failed (RuntimeError: lost): only the epochs before were trained again" in said
+    assert "equal" not in said
+
+
+def test_measures_layers_and_files_of_the_end_are_compared(
+    recorded: tuple[Path, PlannedTrial], tmp_path: Path
+) -> None:
+    folder, record = copied(recorded, tmp_path)
+    record["layers"][1]["parameters"] *= 2
+    record["measures"]["made_up"] = 1.0
+    record["files"]["test_correct.bin"] = "0" * 64
+    (folder / records.RECORD).write_text(json.dumps(record))
+    status, said = ask(tmp_path, folder.parent.name, "--replicate", "0")
+    assert status == 1
+    assert "differs first at epoch 4, layers.1.parameters: recorded " in said
+    assert "not the recorded content: test_correct.bin" in said
+    assert "not compared: measures.made_up, only recorded" in said
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="what was trained on a GPU is trained there again")
+def test_a_replay_without_the_recorded_gpu_is_not_as_recorded(
+    recorded: tuple[Path, PlannedTrial], tmp_path: Path
+) -> None:
+    folder, _ = copied(recorded, tmp_path)
+    stacks = json.loads((folder.parent / layout.LAYOUT).read_text())
+    for stack in stacks["stacks"]:
+        stack["device"] = "cuda"
+    (folder.parent / layout.LAYOUT).write_text(json.dumps(stacks))
+    found = replay("once", folder.parent.name, 0, root=tmp_path)
+    assert "(not as recorded: there is no cuda here, and sums are taken in another order)" in found.layout
+    assert found.tolerance == 0.01
+
+
 def test_what_is_not_there_is_said(recorded: tuple[Path, PlannedTrial], tmp_path: Path) -> None:
     storage, planned = recorded
     with pytest.raises(SweepNotFound, match="no trial begins with 'zz' in once; there: "):
         replay("once", "zz", root=storage)
     with pytest.raises(SweepNotFound, match=r"no recorded replicate begins with 'zz' in trial .*; there: "):
         replay("once", planned.trial_id, "zz", root=storage)
+    with pytest.raises(SweepNotFound, match=r"no replicate 2 in trial .*; recorded are 0 to 1"):
+        replay("once", planned.trial_id, 2, root=storage)
+    status, said = ask(storage, planned.trial_id, "--replicate", "1")
+    assert status == 0
+    assert f"{planned.trial_id}/{planned.replicates[1].replicate_id}: 4 epochs" in said
 
 
 def test_other_data_are_refused(tmp_path: Path) -> None:
