@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from sweeps.statistics.errors import UnknownColumn
+from sweeps.statistics.errors import NotNumbers, UnknownColumn
 
 Cell: TypeAlias = Hashable
 
@@ -54,6 +55,23 @@ def cells(table: pd.DataFrame, columns: Sequence[str]) -> list[tuple[Cell, ...]]
     if not columns:
         return [()] * len(table)
     return list(zip(*([cell(value) for value in table[column]] for column in columns), strict=True))
+
+
+def numbers(table: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    """A column as float64, missing cells NaN.
+
+    Raises:
+        UnknownColumn: The table has no such column.
+        NotNumbers: It holds something else; the message lists the columns of numbers.
+    """
+    require(table, [column])
+    try:
+        return np.asarray(pd.to_numeric(table[column]).to_numpy(dtype=np.float64, na_value=np.nan))
+    except (TypeError, ValueError):
+        kinds = table.select_dtypes("number").columns
+        known = ", ".join(name for name in map(str, kinds) if "." not in name)
+        example = next((repr(value) for (value,) in cells(table, [column]) if isinstance(value, str)), "a value")
+        raise NotNumbers(f"{column} is no metric: it holds {example}; columns of numbers: {known}") from None
 
 
 def require(table: pd.DataFrame, columns: Sequence[str]) -> None:

@@ -15,6 +15,10 @@ class UnknownColumn(StatisticsError, LookupError):
     """A column that the table does not have; the message lists those it has."""
 
 
+class NotNumbers(StatisticsError):
+    """A column of text where a metric is asked for; the message shows a value and lists columns of numbers."""
+
+
 class UnknownBaseline(StatisticsError, LookupError):
     """A baseline that no replicate has; the message lists the factor's values."""
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from sweeps.statistics.cells import Cell, cells, matches, order, require
+from sweeps.statistics.cells import Cell, cells, matches, numbers, order, require
 from sweeps.statistics.columns import Columns
 from sweeps.statistics.repeats import each_once, refuse
 from sweeps.status import Status
@@ -117,7 +117,7 @@ def arrange(table: pd.DataFrame, columns: Columns, baseline: object, metric: str
 
 def resolution_of(table: pd.DataFrame, metric: str) -> float:
     """Step in which a metric is measured, as far as the table shows: its smallest difference."""
-    values = pd.to_numeric(table[metric]).to_numpy(dtype=float, na_value=np.nan)
+    values = numbers(table, metric)
     steps = np.diff(np.unique(values[np.isfinite(values)].round(12)))
     return float(steps.min()) if steps.size else 0.0
 
@@ -131,14 +131,14 @@ def _group(settings: Mapping[str, Cell], arms: Mapping[tuple[Cell, ...], Arm], b
 
 def _outcomes(table: pd.DataFrame, metric: str) -> list[Outcome]:
     """One outcome a row; the status is `MISSING` where a finished replicate has no finite metric."""
-    values = pd.to_numeric(table[metric]).to_numpy(dtype=float, na_value=np.nan)
+    values = numbers(table, metric)
     unknown = [str(Status.FINISHED)] * len(table)
     statuses = [str(value) for value in table["status"]] if "status" in table.columns else unknown
     dead = np.zeros(len(table), dtype=bool)
     if DEAD_COLUMN in table.columns:
         dead = pd.to_numeric(table[DEAD_COLUMN]).to_numpy(dtype=float, na_value=0.0) > 0
-    numbers = zip(statuses, values, dead, strict=True)
+    found = zip(statuses, values, dead, strict=True)
     return [
         (MISSING if s == Status.FINISHED and not np.isfinite(value) else s, float(value), bool(gone))
-        for s, value, gone in numbers
+        for s, value, gone in found
     ]

@@ -16,7 +16,7 @@ the table functions go by.
 | `blocks` | `values`, shape (blocks, arms) and `names` of the arms |
 | `levels` | `values`, shape (rows,) and `factors`, a mapping from names to labels of shape (rows,) |
 | `plan` | `n`, replicates an arm |
-| `xy` | `measure`, `metric`, both shape (replicates,), and optionally `groups` of that shape |
+| `xy` | `measure`, `metric`, both shape (replicates,), and optionally `groups` and `clusters` of that shape |
 """
 
 from __future__ import annotations

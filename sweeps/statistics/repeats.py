@@ -35,10 +35,14 @@ def each_once(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def differing(pair: pd.DataFrame) -> list[str]:
-    """Columns in which two rows are not the same, but for bookkeeping and what was asked to be measured."""
+    """Columns in which two rows are not the same, but for bookkeeping and what only one of them measured."""
     names = [str(name) for name in pair.columns if name not in BOOKKEEPING and not str(name).startswith(MEASURED)]
     first, second = cells(pair, names)
-    return [name for name, one, other in zip(names, first, second, strict=True) if one != other]
+    return [
+        name
+        for name, one, other in zip(names, first, second, strict=True)
+        if one != other and ("." in name or None not in (one, other))
+    ]
 
 
 def refuse(pair: pd.DataFrame, metric: str, unit: Sequence[str], values: Sequence[Cell]) -> None:

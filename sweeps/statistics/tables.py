@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sweeps.statistics.association import association
-from sweeps.statistics.cells import Cell, cells, require
+from sweeps.statistics.cells import Cell, cells, numbers, require
 from sweeps.statistics.columns import assign, varies, varying_configuration, varying_seeds, without_aliases
 from sweeps.statistics.comparing import mode_of
 from sweeps.statistics.decomposition import variance_shares
@@ -68,7 +68,7 @@ def finished(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Rows that finished with a finite metric, each replicate once."""
     require(table, [metric])
     rows = each_once(table)
-    usable = np.isfinite(pd.to_numeric(rows[metric]).to_numpy(dtype=float, na_value=np.nan))
+    usable = np.isfinite(numbers(rows, metric))
     if "status" in rows.columns:
         usable &= (rows["status"].astype(str) == Status.FINISHED).to_numpy()
     return rows[usable]
@@ -76,7 +76,7 @@ def finished(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def values_of(rows: pd.DataFrame, column: str) -> Array:
     """A column as float64."""
-    return pd.to_numeric(rows[column]).to_numpy(dtype=np.float64)
+    return numbers(rows, column)
 
 
 def describe_trials(
@@ -178,8 +178,7 @@ def associate(
     findings: list[Finding] = []
     for measure in measures:
         both = finished(finished(table, metric), measure)
-        groups = both[trial].to_numpy()
-        findings.append(association(values_of(both, measure), values_of(both, metric), groups, level=level))
+        findings.append(_associated(both, measure, metric, trial, level))
     labels: list[dict[str, Cell]] = [{"measure": measure} for measure in measures]
     frame = finding_frame(findings, labels)
     if findings:
@@ -188,6 +187,33 @@ def associate(
         frame["p_corrected"] = pd.array([pd.NA] * len(frame), dtype="Float64")
         frame.loc[tested, "p_corrected"] = adjusted(family, correction)
     return frame
+
+
+def _associated(rows: pd.DataFrame, measure: str, metric: str, trial: str, level: float) -> Finding:
+    """Within trials, by unit: crossed replicates are averaged, and a seed's trials are one cluster.
+
+    The unit is the initialisation wherever any trial crosses it with other sources of chance, so that clusters
+    are the same for all trials.
+    """
+    seeds = varying_seeds(rows)
+    if not seeds:
+        return association(values_of(rows, measure), values_of(rows, metric), rows[trial].to_numpy(), level=level)
+    triples, first = cells(rows, [trial, *seeds]), cells(rows, [trial, seeds[0]])
+    crossed = len(set(first)) < len(set(triples))
+    keys = first if crossed else triples
+    cell_of = cells(rows, seeds[1:]) if crossed else [()] * len(rows)
+    found: dict[Cell, list[int]] = {}
+    for place, (name, *_) in enumerate(keys):
+        found.setdefault(name, []).append(place)
+    pairs: list[tuple[float, float, str, str]] = []
+    one, other = values_of(rows, measure), values_of(rows, metric)
+    for name, places in found.items():
+        units, others = [keys[p] for p in places], [cell_of[p] for p in places]
+        measured = averaged(one[places].tolist(), units, others)
+        valued = averaged(other[places].tolist(), units, others)
+        pairs += [(measured[unit], valued[unit], str(name), str(unit[1:])) for unit in measured]
+    first_values, second_values, groups, clusters = zip(*pairs, strict=True) if pairs else ((), (), (), ())
+    return association(first_values, second_values, groups, clusters, level=level)
 
 
 def rank_arms(

@@ -1,7 +1,9 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
+from sweeps.statistics import associate
 from sweeps.statistics.association import association, spearman, spearman_interval
 from sweeps.statistics.simulation import Setting, draw
 
@@ -56,3 +58,31 @@ def test_perfect_and_absent_association():
     assert association(MEASURE, np.ones(15)).estimate is None
     assert association(MEASURE[:4], METRIC[:4]).estimate is None
     assert association(MEASURE, np.ones(15), np.zeros(15)).estimate is None
+
+
+def sharing(generator, *, trials=8, seeds=10):
+    """A measure and a metric without association, each with a part that the trials of a seed share."""
+    table = pd.DataFrame(
+        {"trial_id": np.repeat(np.arange(trials), seeds), "seeds.initialisation": list(range(seeds)) * trials}
+    )
+    for name in ("spikes", "test_accuracy"):
+        shared = np.tile(generator.standard_normal(seeds), trials)
+        table[name] = 0.9 * shared + 0.4 * generator.standard_normal(len(table))
+    return table
+
+
+def test_trials_that_share_seeds_do_not_make_chance_look_like_association():
+    generator = np.random.default_rng(5)
+    p_values = [
+        associate(sharing(generator), measures=["spikes"], metric="test_accuracy")["p"].iloc[0] for _ in range(120)
+    ]
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.08
+
+
+def test_crossed_replicates_are_averaged_before_they_are_associated():
+    generator = np.random.default_rng(6)
+    table = sharing(generator, trials=1)
+    crossed = pd.concat([table.assign(**{"seeds.data_order": order}) for order in range(3)])
+    once, thrice = (associate(t, measures=["spikes"], metric="test_accuracy").iloc[0] for t in (table, crossed))
+    assert thrice["n"] == once["n"] == 10
+    assert [thrice["low"], thrice["high"], thrice["p"]] == pytest.approx([once["low"], once["high"], once["p"]])

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from sweeps.statistics import compare, compare_arms
-from sweeps.statistics.errors import UnknownBaseline, UnknownColumn
+from sweeps.statistics.errors import NotNumbers, UnknownBaseline, UnknownColumn
 
 
 def arm(table, width="[64]", aggressiveness=None):
@@ -270,6 +270,14 @@ def test_names_that_are_no_columns_teach_those_that_are(sweep_table):
     for wrong in ({"factor": "prune.rul"}, {"metric": "accuracy"}, {"within": ["optimiser"]}, {"unit": ["sed"]}):
         with pytest.raises(UnknownColumn, match=r"no column .*; known: .*prune\.rule"):
             compare(table, **({"factor": "prune.rule", "baseline": "none"} | wrong))
+
+
+@pytest.mark.parametrize("column", ["status", "prune.rule", "model.widths"])
+def test_a_column_of_text_is_no_metric(sweep_table, column):
+    with pytest.raises(
+        NotNumbers, match=f"{column} is no metric: it holds '.*'; columns of numbers: .*test_accuracy"
+    ):
+        compare(sweep_table(), factor="prune.rule", baseline="none", metric=column)
 
 
 def test_the_table_is_left_as_it_was(sweep_table):

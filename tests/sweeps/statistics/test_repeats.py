@@ -41,7 +41,7 @@ def test_replicate_ids_that_arms_share_are_refused():
 
 def test_trials_that_differ_in_what_is_measured_are_one_only_if_their_numbers_are(sweep_table):
     table = sweep_table(aggressiveness=(0.5,)).assign(**{"measures.end": "[]"})
-    again = table.assign(**{"measures.end": "[certify]"})
+    again = table.assign(**{"measures.end": "[certify]", "sharpness": 1.5})
     again[["trial_id", "replicate_id"]] += "-certified"
     options = {"factor": "prune.rule", "baseline": "none"}
     expected = compare(table, **options)
