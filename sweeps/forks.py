@@ -1,12 +1,15 @@
 """Forks: trials that differ in pruning only are the same up to their first cut, so that is trained once.
 
-Such trials are a family, named after the unpruned twin. One of them, the twin where it is to be trained, saves its
-stacks at the epochs the others need, in `forks/FAMILY/STACK/`; the others begin there. What can not be found or
-used is trained from scratch, to the same bits.
+Such trials are a family, named after the unpruned twin; where spectra are recorded on the way, those that fit the
+noise in another way are a family of their own, since their records differ before any cut. One of them, the twin
+where it is to be trained, saves its stacks at the epochs the others need, in `forks/FAMILY/STACK/`; the others
+begin there. What can not be found or used is trained from scratch, to the same bits.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import shutil
 from collections import defaultdict
@@ -27,10 +30,18 @@ FOLDER = "forks"
 
 
 def family_of(trial: PlannedTrial) -> str:
-    """Name of a trial's unpruned twin, planned or not."""
-    if trial.role == "twin":
-        return trial.trial_id
-    return trial.twin or trial_id(trial.spec.twin, trial.fingerprint)
+    """Name of a trial's unpruned twin, planned or not, and of its noise fit where spectra on the way show it."""
+    own = trial.trial_id if trial.role == "twin" else trial.twin
+    name = own or trial_id(trial.spec.twin, trial.fingerprint)
+    at_epochs = trial.spec.measures.at_epochs
+    if not at_epochs:
+        return name
+    from sweeps.measuring import RECORDED
+
+    if not any(epoch > 0 and RECORDED in names for epoch, names in at_epochs.items()):
+        return name
+    noise = json.dumps(trial.spec.prune.noise.model_dump(), sort_keys=True)
+    return f"{name}-{hashlib.sha256(noise.encode()).hexdigest()[:8]}"
 
 
 def folder_of(sweep: Path, family: str, stack: str) -> Path:
@@ -132,16 +143,15 @@ def adopt(state: State, own: State) -> State:
     Raises:
         ValueError: There are spectra of later epochs, fitted as the other trial's spec says.
     """
-    mine = [spectra["fits"] for spectra in own.document["spectra"]]
-    theirs = [spectra["fits"] for spectra in state.document["spectra"]]
-    if mine == [[row for row in fits if row["epoch"] == 0] for fits in theirs]:
+    if state.document.get("noise") == own.document["noise"]:
         return state
+    theirs = [spectra["fits"] for spectra in state.document["spectra"]]
     later = {row["epoch"] for fits in theirs for row in fits} - {0}
     if later:
         raise ValueError(f"it has spectra of epochs {sorted(later)}, fitted for another trial")
     tensors = {name: value for name, value in state.tensors.items() if not name.startswith("spectra")}
     tensors |= {name: value for name, value in own.tensors.items() if name.startswith("spectra")}
-    document: dict[str, Any] = {**state.document, "spectra": own.document["spectra"]}
+    document: dict[str, Any] = {**state.document, **{name: own.document[name] for name in ("spectra", "noise")}}
     return state._replace(tensors=tensors, document=document)
 
 

@@ -362,6 +362,7 @@ class StackTraining:
         packed.document["measured"] = [
             [taken.document(epoch) for epoch, taken in some.items()] for some in self._measured
         ]
+        packed.document["noise"] = self.spec.prune.noise.model_dump()
         packed.document["memories"] = [memory.to_dict() for memory in self._memories]
         packed.document["ended"] = {str(r): [status.value, reason] for r, (status, reason) in self._ended.items()}
         return packed

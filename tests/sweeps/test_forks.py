@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from sweeps import load_spec
-from sweeps.forks import FOLDER, Forks, Leftovers, family_of, plan_forks, tidy
+from sweeps.forks import FOLDER, Forks, Leftovers, adopt, family_of, plan_forks, tidy
 from sweeps.overview import log_of
 from sweeps.planning import Plan, PlannedTrial, make_plan
 from sweeps.seeds import Seeds
 from sweeps.spec import Resources
 from sweeps.trial_spec import TrialSpec
 from tests.sweeps.small_sweeps import SEEDS, Undisturbed, about, open_run, outcome, planned, poison, train
-from tests.sweeps.small_trials import digits, trial
+from tests.sweeps.small_trials import digits, training, trial
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,35 @@ def test_a_replicate_that_diverged_before_the_fork_is_recorded_by_the_sibling_to
     train(tmp_path / "forked", one)
     assert about(tmp_path / "forked", one, "status") == ["finished", "diverged"]
     assert outcome(tmp_path / "forked", one) == outcome(tmp_path / "scratch", one)
+
+
+def test_where_spectra_are_recorded_on_the_way_only_those_with_the_same_noise_fit_share_them(
+    scratch: Undisturbed, tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {"measures": {"at_epochs": {1: ["spectra"]}}, "prune__noise": {"kind": "bema"}}
+    one = planned(trial(training__epochs=3, prune__start=2, **changes))
+    other = planned(trial(training__epochs=3, prune__start=2, prune__aggressiveness=0.5, **changes))
+    twin = train_twin(tmp_path / "forked", one.spec, at=2)
+    assert family_of(twin) != family_of(one) == family_of(other)
+    train(tmp_path / "forked", one, fork_epochs=[2])
+    assert about(tmp_path / "forked", one, "forked_from") == [None, None]
+    assert outcome(tmp_path / "forked", one) == scratch(one)
+    train(tmp_path / "forked", other)
+    assert about(tmp_path / "forked", other, "forked_from") == [{"trial_id": one.trial_id, "epoch": 2}] * 2
+    assert outcome(tmp_path / "forked", other) == scratch(other)
+
+
+def test_spectra_of_another_noise_fit_are_not_taken_even_where_the_first_fits_agree() -> None:
+    spec = trial(prune__start=3, measures={"at_epochs": {1: ["spectra"]}})
+    donor, own = (
+        training(trial(**{**changes, "prune__start": 3, "measures": spec.measures}), [0])
+        for changes in ({"prune__noise": {"kind": "bema_two_pass"}}, {"prune__noise": {"kind": "bema"}})
+    )
+    first = [one["fits"] for one in donor.state().document["spectra"]]
+    assert first == [one["fits"] for one in own.state().document["spectra"]]
+    donor.run_epoch()
+    with pytest.raises(ValueError, match=r"spectra of epochs \[1\], fitted for another trial"):
+        adopt(donor.state(), own.state())
 
 
 SPEC: dict[str, Any] = {
