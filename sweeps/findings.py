@@ -21,8 +21,6 @@ from sweeps.statistics.errors import StatisticsError
 from sweeps.statistics.tables import explanatory
 
 Document = dict[str, Any]
-# Columns that put numbers into words: they follow from the others, and change with the wording.
-IN_WORDS = ("sentence", "method")
 # Two computations of a number may differ by the order of their sums, on another processor.
 TOLERANCE = 1e-9
 
@@ -97,7 +95,11 @@ def _plain(value: Any) -> Any:
 
 
 def differences(stated: Document, computed: Document) -> Iterator[str]:
-    """Where an answer differs from the same question asked again, in words; numbers up to rounding."""
+    """Where an answer differs from the same question asked again: numbers up to rounding, sentences to the letter.
+
+    Sentences are what people quote, so that one which no longer follows is a difference, even where a newer
+    version only words it otherwise.
+    """
     if stated.get("obstacle") != computed.get("obstacle"):
         yield f"stated {stated.get('obstacle') or 'an answer'}; computed {computed.get('obstacle') or 'an answer'}"
     old, new = stated.get("rows", []), computed["rows"]
@@ -105,7 +107,7 @@ def differences(stated: Document, computed: Document) -> Iterator[str]:
         yield f"{len(old)} rows stated, {len(new)} computed"
     for place, (one, other) in enumerate(zip(old, new, strict=False), start=1):
         for name in dict.fromkeys([*one, *other]):
-            if name not in IN_WORDS and not _same(one.get(name), other.get(name)):
+            if not _same(one.get(name), other.get(name)):
                 yield f"row {place}, {name}: stated {one.get(name)}, computed {other.get(name)}"
 
 

@@ -97,9 +97,18 @@ def shared(arm: Arm, baseline: Arm) -> tuple[dict[Unit, float], dict[Unit, float
 
 
 def set_against(
-    arm: Arm, baseline: Arm, level: float, test: VarianceTest, mode: Mode, correct: Correct | None = None
+    arm: Arm,
+    baseline: Arm,
+    levels: tuple[float, float],
+    test: VarianceTest,
+    mode: Mode,
+    correct: Correct | None = None,
 ) -> Versus:
-    """The arm against its baseline: paired by seed if they share any, else as independent samples."""
+    """The arm against its baseline: paired by seed if they share any, else as independent samples.
+
+    `levels` are that of the intervals and the one at which something could have been seen.
+    """
+    level, strict = levels
     of_arm, of_baseline = shared(arm, baseline)
     paired = bool(of_arm)
     if not paired:
@@ -126,8 +135,8 @@ def set_against(
         healthy_excess_ratio=_excess_ratio((arm, baseline), (of_arm, of_baseline), correct, level, broken)
         if broken & (set(of_arm) | set(of_baseline))
         else None,
-        smallest_ratio=detectable_ratio(first.size, baseline_n=second.size, level=level),
-        smallest_difference=detectable_difference(first.size, sd_of_differences=spread, level=level)
+        smallest_ratio=detectable_ratio(first.size, baseline_n=second.size, level=strict),
+        smallest_difference=detectable_difference(first.size, sd_of_differences=spread, level=strict)
         if isinstance(spread, float)
         else None,
         paired=paired,

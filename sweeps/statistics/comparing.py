@@ -118,8 +118,12 @@ def compare_arms(
     columns = assign(table, factor, baseline, within, unit)
     mode = mode or mode_of(metric)
     rows: list[Comparison] = []
-    for group in arrange(table, columns, baseline, metric):
-        rows += _group_rows(group, columns, baseline, level, variance_test, mode, correct)
+    groups = arrange(table, columns, baseline, metric)
+    to_compare = sum(len(group.arms) for group in groups if len(group.baselines) == 1)
+    # What could have been seen is what the corrected test sees.
+    strict = level if correction == "none" else 1 - (1 - level) / max(to_compare, 1)
+    for group in groups:
+        rows += _group_rows(group, columns, baseline, (level, strict), variance_test, mode, correct)
     corrected, family = _corrected(rows, correction)
     return Comparisons(
         rows=tuple(corrected),
@@ -156,12 +160,16 @@ def _group_rows(
     group: Group,
     columns: Columns,
     baseline: object,
-    level: float,
+    levels: tuple[float, float],
     test: VarianceTest,
     mode: Mode,
     correct: Correct | None,
 ) -> list[Comparison]:
-    """Rows of one group, baseline first; arms are compared if the group has exactly one baseline."""
+    """Rows of one group, baseline first; arms are compared if the group has exactly one baseline.
+
+    `levels` are that of the intervals and the one to which the correction takes a single test.
+    """
+    level, _ = levels
     bases = [replace(describe(group, arm, level, mode, correct), is_baseline=True) for arm in group.baselines]
     rows = [describe(group, arm, level, mode, correct) for arm in group.arms]
     obstacle = _obstacle(bases, rows, f"{columns.factor} = {shown(baseline)}")
@@ -170,7 +178,7 @@ def _group_rows(
     if not rows:
         alone = f"Nothing to compare: {columns.factor} is {shown(baseline)} throughout."
         return [replace(row, obstacle=alone) for row in bases]
-    against = [set_against(arm, group.baselines[0], level, test, mode, correct) for arm in group.arms]
+    against = [set_against(arm, group.baselines[0], levels, test, mode, correct) for arm in group.arms]
     return bases + [replace(row, versus=versus) for row, versus in zip(rows, against, strict=True)]
 
 

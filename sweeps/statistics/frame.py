@@ -18,7 +18,7 @@
 | `excess_ratio`, `excess_ratio_healthy` | ratio of the variances in excess |
 | `p_variances`, `p_variances_corrected` | Brown–Forsythe |
 | `p_variances_healthy`, `…_corrected` | the same among seeds healthy in both arms |
-| `detectable_ratio`, `detectable_difference` | what 80 % of such experiments would have found |
+| `detectable_ratio`, `detectable_difference` | what 80 % of such experiments find at the corrected level |
 | `verdict`, `sentence` | in words |
 
 Numbers that do not exist are missing (`pandas.NA`), never NaN; the sentence says why.

@@ -140,7 +140,7 @@ def _against(versus: Versus, answers: Comparisons) -> list[str]:
     parts += [versus.ratio.sentence, *([versus.excess_ratio.sentence] if versus.excess_ratio else [])]
     parts.append(versus.equality.sentence)
     parts[-1] += _adjusted(versus.p_variances, answers.family[1], answers)
-    parts.append(versus.smallest_ratio.sentence)
+    parts.append(versus.smallest_ratio.sentence + _corrected_level(answers))
     if versus.healthy_ratio is not None:
         parts.append(f"Among seeds healthy in both arms: {wording.lowered(versus.healthy_ratio.sentence)}")
     if versus.healthy_equality is not None:
@@ -149,6 +149,10 @@ def _against(versus: Versus, answers: Comparisons) -> list[str]:
     if versus.healthy_excess_ratio is not None:
         parts.append(f"Among these: {wording.lowered(versus.healthy_excess_ratio.sentence)}")
     return parts
+
+
+def _corrected_level(answers: Comparisons) -> str:
+    return "" if answers.correction == "none" or max(answers.family) < 2 else " This is at the corrected level."
 
 
 def _adjusted(p: float | None, family: int, answers: Comparisons) -> str:

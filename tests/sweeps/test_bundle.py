@@ -96,10 +96,10 @@ def test_a_test_accuracy_that_its_bits_do_not_give_is_found(bundle, tmp_path):
     assert any("test_accuracy of" in text and "stated 0.99" in text for text in problems)
 
 
-@pytest.mark.parametrize("column", ["difference", "p_variances", "excess_sd", "verdict"])
+@pytest.mark.parametrize("column", ["difference", "p_variances", "excess_sd", "verdict", "sentence"])
 def test_a_changed_finding_with_new_digests_is_computed_otherwise(bundle, tmp_path, column):
     finding = json.loads(contents_of(bundle)[COMPARISON])
-    finding["rows"][1][column] = "mean higher" if column == "verdict" else 0.123
+    finding["rows"][1][column] = "mean higher" if column in ("verdict", "sentence") else 0.123
     changed = {COMPARISON: json.dumps(finding).encode()}
     problems = verify(rewritten(bundle, tmp_path / "b.zip", changed, digests=True)).problems
     assert len(problems) == 1

@@ -106,22 +106,25 @@ def _rates(evidence: Evidence) -> Table:
     for arm, ours in evidence.table.groupby("arm"):
         ended, n = ours["status"].astype(str), len(ours)
         diverged, failed, stopped = (int((ended == status).sum()) for status in BROKEN)
-        rate = exact_interval(diverged, n, 0.95)
+        settled = diverged + int((ended == Status.FINISHED).sum())
+        rate = exact_interval(diverged, settled, 0.95) if settled else None
         dead = str(int((ours[DEAD].fillna(0) > 0).sum())) if DEAD in ours else "—"
-        share = f"{diverged / n:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
+        share = f"{diverged / settled:.3f} [{rate.low:.3f}, {rate.high:.3f}]" if rate else "—"
         rows.append([str(arm), f"{n:,}", str(diverged), share, str(failed), str(stopped), dead])
     columns = [
         Column("arm"),
         Column("recorded", True),
         Column("diverged", True, "the loss was no longer finite"),
-        Column("divergence rate [95 %]", True, "Clopper–Pearson exact interval"),
+        Column(
+            "divergence rate [95 %]", True, "of those that finished or diverged; Clopper–Pearson exact interval"
+        ),
         Column("failed", True, "an error was raised; retried at the next launch"),
         Column("stopped", True, "ended early by a stopper"),
         Column("dead", True, "finished, but at least one class is never predicted"),
     ]
     caption = (
-        "Replicates that did not simply finish, exact counts. Diverged and failed ones enter no mean; stopped "
-        "ones count in the means of their trial and in no comparison."
+        "Replicates that did not simply finish, exact counts. Diverged, failed and stopped ones enter no mean "
+        "and no comparison."
     )
     return Table(caption, columns, rows)
 

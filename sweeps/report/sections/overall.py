@@ -120,5 +120,5 @@ def _power(found: Sequence[Contrast]) -> str:
         return " With so few seeds no ratio of variances could have been shown."
     smallest = wording.ratio(float(np.median(ratios)))
     return (
-        f" With these many seeds a single test finds ratios beyond {smallest}, or 1/{smallest}, in 80 % of cases."
+        f" With these many seeds corrected tests find ratios beyond {smallest}, or 1/{smallest}, in 80 % of cases."
     )

@@ -108,8 +108,8 @@ def test_failures_are_counted_exactly_and_explained(storage: Path) -> None:
     page = document(tables_of(make(storage, Recipe(grid=SMALL, seeds=4, endings=endings))))
     text = _text(page)
     assert "Of 24 recorded replicates, 2 diverged, 1 failed and 1 was stopped early" in text
-    assert "pruned 16 1 0.062 [0.002, 0.302] 1 0 0" in text
-    assert "unpruned 8 1 0.125 [0.003, 0.527] 0 1 0" in text
+    assert "pruned 16 1 0.067 [0.002, 0.319] 1 0 0" in text
+    assert "unpruned 8 1 0.143 [0.004, 0.579] 0 1 0" in text
     assert "diverged 2 loss is nan at epoch 4, step 12" in text
     assert "Traceback (most recent call last)" in text
     assert "all 6 24 20 1 2 1 0" in text

@@ -74,7 +74,7 @@ def sharing(generator, *, trials=8, seeds=10):
 def test_trials_that_share_seeds_do_not_make_chance_look_like_association():
     generator = np.random.default_rng(5)
     p_values = [
-        associate(sharing(generator), measures=["spikes"], metric="test_accuracy")["p"].iloc[0] for _ in range(120)
+        associate(sharing(generator), measures=["spikes"], metric="test_accuracy")["p"].iloc[0] for _ in range(90)
     ]
     assert np.mean(np.array(p_values) <= 0.05) <= 0.08
 

@@ -2,6 +2,7 @@ import numpy as np
 
 from sweeps.statistics import compare, compare_arms
 from sweeps.statistics.comparison import Versus
+from sweeps.statistics.power import detectable_ratio
 from sweeps.statistics.verdict import variance_change
 
 OPTIONS = {"factor": "prune.rule", "baseline": "none"}
@@ -56,3 +57,13 @@ def test_no_direction_of_the_variance_is_claimed_that_its_ratio_contradicts(swee
 def test_findings_over_crossed_seeds_are_conditional_on_those(sweep_table):
     answer = compare(sweep_table(seeds=6, data_orders=3), **OPTIONS)
     assert "Conditional on one split and these 3 data orders; averaged over" in answer["sentence"].iloc[1]
+
+
+def test_what_could_have_been_seen_is_what_the_corrected_test_sees(sweep_table):
+    table = sweep_table(seeds=20, aggressiveness=(0.25, 0.5, 0.75, 0.9))
+    corrected, alone = (compare(table, correction=name, **OPTIONS).iloc[1] for name in ("holm", "none"))
+    expected = detectable_ratio(20, level=1 - 0.05 / 4).estimate
+    assert corrected["detectable_ratio"] == expected > alone["detectable_ratio"]
+    assert corrected["detectable_difference"] > alone["detectable_difference"]
+    assert "This is at the corrected level." in corrected["sentence"]
+    assert "corrected level" not in alone["sentence"]
