@@ -202,6 +202,13 @@ def _misfits(made: Plan) -> Iterator[Problem]:
         except models.ArchitectureMismatch as error:
             yield Problem("model", str(error))
             continue
+        last = left % trial.training.batch_size or trial.training.batch_size
+        if not split and last == 1 and not models.learns_from_one(trial.model, dataset.shape, dataset.classes):
+            message = (
+                f"with {trial.training.batch_size} the last batch of {left} training examples has one, and batch "
+                f"normalisation in model {trial.model.kind} needs two; allowed: another batch size"
+            )
+            yield Problem("training.batch_size", message)
         yield from _unmatched(trial, dataset)
 
 

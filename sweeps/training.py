@@ -42,7 +42,7 @@ from sweeps.training_state import (
     unpack_spectra,
     unpack_stack,
 )
-from sweeps.training_step import Stepper, deterministic, non_zeros, norms, penalties
+from sweeps.training_step import Stepper, all_finite, deterministic, non_zeros, norms, penalties
 from sweeps.trial_spec import TrialSpec
 
 EpochRow: TypeAlias = dict[str, float]
@@ -231,13 +231,15 @@ class StackTraining:
     def _end_diverged(self, stack: Stack, trained: Trained) -> None:
         """End the replicates whose loss or weights are no longer finite; they keep their place, at zero."""
         finite = torch.isfinite(trained.losses)
-        sound = finite.all(0) & torch.isfinite(norms(stack.values)).cpu()
+        known = torch.isfinite(norms(stack.values)).cpu()
+        sound = finite.all(0) & known & all_finite(stack.buffers, len(stack.members))
         for place in sorted(set((~sound).nonzero().flatten().tolist()) - stack.frozen):
             wrong = (~finite[:, place]).nonzero().flatten()
             step = int(wrong[0]) + 1 if len(wrong) else len(finite)
-            what = (
-                f"the loss is {float(trained.losses[step - 1, place])}" if len(wrong) else "a weight is not finite"
-            )
+            if len(wrong):
+                what = f"the loss is {float(trained.losses[step - 1, place])}"
+            else:
+                what = f"a {'running statistic' if known[place] else 'weight'} is not finite"
             reason = f"{what} in epoch {self.epoch}, step {step} of {len(finite)}"
             self._ended[stack.members[place]] = (Status.DIVERGED, reason)
             stack.freeze(place)

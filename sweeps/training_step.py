@@ -173,6 +173,14 @@ def norms_of(gradients: Iterable[Gradient]) -> Tensor:
     return torch.linalg.vector_norm(torch.stack([torch.cat(some) for _, some in sorted(each.items())]), dim=0)
 
 
+def all_finite(tensors: Tensors, replicates: int) -> Tensor:
+    """(replicate,) whether all numbers of each replicate are finite; on the CPU."""
+    found = torch.ones(replicates, dtype=torch.bool)
+    for tensor in tensors.values():
+        found &= torch.isfinite(tensor.reshape(replicates, -1)).all(1).cpu()
+    return found
+
+
 def penalties(values: Tensors, l1: float, l2: float) -> Tensor:
     """(replicate,) l1 Σ|θ| + l2 Σθ², biases included."""
     total = torch.zeros(len(next(iter(values.values()))), dtype=torch.float64)

@@ -155,6 +155,20 @@ class Training(Closed):
     deterministic: bool = False
     compile: bool = False
 
+    @model_validator(mode="after")
+    def _options_have_an_effect(self) -> Self:
+        wrong = []
+        rule, warmup = self.optimiser.options, self.schedule.options.get("warmup", 0.0)
+        if rule.get("nesterov") and not rule.get("momentum"):
+            message = "true needs a momentum; allowed: false, or optimiser.momentum above 0"
+            wrong.append({"loc": ("optimiser", "nesterov"), "msg": message, "type": "no_momentum"})
+        if warmup > self.epochs:
+            message = f"{warmup:g} is longer than the training; allowed: 0 to {self.epochs} (training.epochs)"
+            wrong.append({"loc": ("schedule", "warmup"), "msg": message, "type": "never_warm"})
+        if wrong:
+            raise OptionErrors(wrong)
+        return self
+
 
 def _known_measure(name: str) -> str:
     from sweeps.measuring import known

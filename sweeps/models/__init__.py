@@ -70,6 +70,17 @@ def check(model: Model, shape: Shape, classes: int) -> None:
                 )
 
 
+def learns_from_one(model: Model, shape: Shape, classes: int) -> bool:
+    """Whether a batch of one example can be trained on: normalising over it alone needs several positions."""
+    with torch.device("meta"):
+        module = build(model, shape, classes)
+        try:
+            module.train()(torch.empty(1, *shape))
+        except ValueError:  # what torch's batch normalisation raises; the shape was checked with two examples
+            return False
+    return True
+
+
 def stackable(module: nn.Module) -> bool:
     """Whether replicates of this module can train as one stack.
 

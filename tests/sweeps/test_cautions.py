@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sweeps.cautions import cautions
+from sweeps.errors import SpecError
+from sweeps.launch import plan as make_launch_plan
 from sweeps.planning import Plan, make_plan
 from sweeps.spec import build_spec
 
@@ -34,3 +37,21 @@ def test_a_network_whose_layers_are_all_too_small_is_named_once_with_the_reasons
 @pytest.mark.parametrize("widths", [[64, 16], [200]])
 def test_a_network_that_can_be_pruned_is_not(widths: list[int]) -> None:
     assert cautions(plan({**TINY, "shape": [1, 8, 8]}, widths)) == []
+
+
+@pytest.mark.parametrize(("batch", "wrong"), [(13, True), (12, False)])
+def test_a_last_batch_of_one_is_refused_where_batch_normalisation_needs_two(
+    tmp_path: Path, batch: int, wrong: bool
+) -> None:
+    trial = {
+        "data": {**TINY, "shape": [3, 8, 8]},
+        "model": {"kind": "resnet18", "width": 4, "normalisation": "batch"},
+        "training": {"epochs": 4, "batch_size": batch},
+        "prune": {"every": 2},
+    }
+    spec = build_spec({"name": "last", "trial": trial})
+    if not wrong:
+        make_launch_plan(spec, storage=tmp_path)
+        return
+    with pytest.raises(SpecError, match=r"batch_size: with 13 the last batch of 40 training examples has one"):
+        make_launch_plan(spec, storage=tmp_path)

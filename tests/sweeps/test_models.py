@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sweeps.initialisations import initialise
-from sweeps.models import ArchitectureMismatch, build, check, draws, stackable
+from sweeps.models import ArchitectureMismatch, build, check, draws, learns_from_one, stackable
 from sweeps.trial_spec import Initialisation, Model
 
 
@@ -114,3 +114,10 @@ def test_a_fresh_head_may_be_a_convolution(tmp_path: Path) -> None:
     other = build(model(**options, weights=str(tmp_path / "seven.safetensors"), fresh_head=True), (3, 32, 32), 10)
     assert set(source.state_dict()) - vars(other)["loaded"] == {"classifier.1.weight", "classifier.1.bias"}
     assert torch.equal(other.state_dict()["features.0.weight"], source.state_dict()["features.0.weight"])
+
+
+def test_batch_normalisation_of_one_position_does_not_learn_from_one_example() -> None:
+    alone = model(kind="resnet18", width=8, normalisation="batch")
+    assert not learns_from_one(alone, (3, 8, 8), 10)
+    assert learns_from_one(alone, (3, 32, 32), 10)
+    assert learns_from_one(model(kind="mlp"), (3, 8, 8), 10)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -7,7 +8,7 @@ import yaml
 from sweeps import document
 from sweeps.errors import SpecError
 from sweeps.seeds import Seeds, crossed
-from sweeps.spec import build_spec, load_spec
+from sweeps.spec import build_spec, build_trial, load_spec
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DESIGN = """
@@ -193,3 +194,19 @@ def test_the_schema_accepts_what_the_check_accepts_and_refuses_what_it_refuses()
     wrong = yaml.safe_load(spec().to_yaml())
     wrong["trial"]["training"]["epochs"] = 0
     assert not validator.is_valid(wrong)
+
+
+@pytest.mark.parametrize(
+    ("training", "said"),
+    [
+        (
+            {"optimiser": {"kind": "sgd", "nesterov": True, "momentum": 0.0}},
+            "optimiser.nesterov: true needs a mom",
+        ),
+        ({"epochs": 5, "schedule": {"kind": "cosine", "warmup": 6.0}}, "schedule.warmup: 6 is longer than the tr"),
+    ],
+)
+def test_options_of_a_training_that_would_have_no_effect_are_refused(training: dict[str, Any], said: str) -> None:
+    build_trial({"training": {"optimiser": {"kind": "sgd", "nesterov": True}, "schedule": {"warmup": 20.0}}})
+    with pytest.raises(SpecError, match=f"training.{said}"):
+        build_trial({"training": training})

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from sweeps.data import Dataset
 from sweeps.errors import SpecError
 from sweeps.metrics import HISTORY
 from sweeps.seeds import Seeds
 from sweeps.status import Status
 from sweeps.training import StackTraining
 from sweeps.trial_spec import TrialSpec
-from tests.sweeps.small_trials import digits, finish, training, trial
+from tests.sweeps.small_trials import digits, finish, seeds, training, trial
 
 FLOAT32_TOLERANCE = 2e-3
 """Between stack and solo in single precision: rounding of 1e-7 grows over 40 steps, but no accuracy may flip by
@@ -257,3 +258,26 @@ def test_an_override_without_options_keeps_those_of_the_rule() -> None:
     finish(run)
     ranks = {layer["name"]: layer["rank"] for layer in run.outcome(0).layers}
     assert ranks == {"linear1": 7, "linear2": 7, "head": 10}
+
+
+def test_a_replicate_whose_running_statistics_are_not_finite_has_diverged() -> None:
+    """Weights and losses of a training do not show it: they use the statistics of their batch."""
+    generator = np.random.default_rng(0)
+
+    def part(count: int) -> tuple[np.ndarray, np.ndarray]:
+        return generator.standard_normal((count, 3, 8, 8), dtype=np.float32), np.arange(count) % 3
+
+    data = Dataset("noise", *part(20), *part(6), classes=3)
+    plain = {
+        "data": {"kind": "synthetic", "validation": 6},
+        "model": {"kind": "resnet18", "width": 4, "normalisation": "batch"},
+        "training": {"epochs": 1, "batch_size": 7},
+        "prune": {"rule": "none"},
+    }
+    run = StackTraining(TrialSpec.model_validate(plain), seeds(0, 1), data, threads=1)
+    name = next(name for name in run._stacks[1].buffers if name.endswith("running_var"))
+    run._stacks[1].buffers[name][0, 0] = math.inf
+    rows = run.run_epoch()
+    assert rows[0] is not None
+    assert rows[1] is None
+    assert run.ended(1) == (Status.DIVERGED, "a running statistic is not finite in epoch 1, step 2 of 2")
