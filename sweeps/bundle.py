@@ -4,7 +4,7 @@
 |---|---|
 | `spec.yaml`, `plan.json` | what was asked for |
 | `constraints.txt` | the versions it ran with, for pip |
-| `replicates.parquet` | a row a replicate, as `sweeps.replicates` gives it |
+| `replicates.parquet` | a row a replicate of the plan, as `sweeps.replicates` gives it |
 | `correct.parquet` | which test examples each finished replicate was right on, packed |
 | `findings/NAME.json` | a question with its options, and its answer |
 | `report.html` | the report |
@@ -32,6 +32,7 @@ from sweeps import findings, query, records, storage
 from sweeps.correctness import Correctness, correctness_of
 from sweeps.errors import StorageError, SweepError
 from sweeps.query import Root
+from sweeps.table import of_plan
 
 FORMAT = 1
 DIGESTS, TABLE, CORRECT, PLAN = "digests.json", "replicates.parquet", "correct.parquet", "plan.json"
@@ -80,6 +81,10 @@ def write_bundle(name: str, to: Path, *, store: Root = None) -> Path:
     replicates = query.replicates(name, storage=store)
     if replicates.empty:
         raise StorageError(f"sweep {name!r} has no record yet: nothing to bundle")
+    # Findings are about the plan, as the report's are, not about what an earlier one left behind.
+    replicates = of_plan(replicates, json.loads((sweep / PLAN).read_bytes()))
+    if replicates.empty:
+        raise StorageError(f"sweep {name!r} has no record of its present plan yet: nothing to bundle")
     report = query.write_report(name, storage=store)
     contents = {
         "spec.yaml": (sweep / "spec.yaml").read_bytes(),

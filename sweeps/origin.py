@@ -138,9 +138,7 @@ class Records:
 
     @property
     def planned(self) -> int:
-        """Replicates of the plan; none where nothing was launched yet."""
-        if not (self.folder / "plan.json").exists():
-            return 0
+        """Replicates of the plan."""
         return sum(len(trial["replicates"]) for trial in self.plan["trials"])
 
     def spec(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from sweeps.choosing import rank
 from sweeps.errors import SpecError, SweepNotFound
 from sweeps.metrics import KNOWN, STATISTICS, refuse_test
 from sweeps.origin import SPECTRA, Named, Origin, Records, Source, arrays_in, origin_of
+from sweeps.table import of_plan
 
 if TYPE_CHECKING:
     from sweeps.statistics.comparison import VarianceTest
@@ -355,6 +356,7 @@ def compare(
 ) -> pd.DataFrame:
     """Compare the arms of a factor with a baseline, paired by seed; a row a group and arm.
 
+    Replicates of the last plan are compared, as in the report; what an earlier one left behind is not.
     See `sweeps.statistics.compare` for the columns and the methods.
 
     Raises:
@@ -364,8 +366,8 @@ def compare(
     from sweeps.correctness import correctness_of
     from sweeps.statistics import compare as compare_table
 
-    table = replicates(name, storage=storage)
     folder = storages.sweep_folder(storages.resolve(storage), name)
+    table = of_plan(replicates(name, storage=storage), Records(folder).plan)
     return compare_table(
         table,
         factor=factor,

@@ -24,6 +24,11 @@ _SEEN = "_seen"  # size and time of the record a row was made from
 NAMES = ["sweep", "trial_id", "replicate_id", "role", "twin", "status", "reason"]
 
 
+def of_plan(table: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of trials that a plan has: findings are about it, not about what an earlier plan left behind."""
+    return table[table["trial_id"].isin([trial["trial_id"] for trial in plan["trials"]])]
+
+
 def replicates_of(sweep: Path) -> pd.DataFrame:
     """A row for each recorded replicate of a sweep, in the order of trial and seeds.
 

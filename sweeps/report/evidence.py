@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sweeps.report.arms import UNPRUNED, Arm, arm_names, arms_of
 from sweeps.report.words import is_missing, setting_text, value_text
+from sweeps.table import of_plan
 
 Reader: TypeAlias = Callable[[str, str], Any]
 UNREADABLE = (OSError, KeyError, ValueError)  # what a reader raises where a record has no such file
@@ -100,9 +101,8 @@ def gather(
 ) -> Evidence:
     """Keep what the plan asks for, rank the trials and label them; the given tables are left as they are."""
     objective = Objective(**{"metric": "validation_accuracy"} | dict(plan.get("objective") or {}))
-    wanted = {trial["trial_id"] for trial in plan["trials"]}
-    ranked = _with_points(rank(trials[trials["trial_id"].isin(wanted)], objective), plan)
-    rows = table[table["trial_id"].isin(wanted)]
+    ranked = _with_points(rank(of_plan(trials, plan), objective), plan)
+    rows = of_plan(table, plan)
     labels = ranked.set_index("trial_id")[["arm", "number"]]
     return Evidence(
         sweep=sweep,

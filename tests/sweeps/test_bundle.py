@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from sweeps import compare, replicates
 from sweeps.bundle import DIGESTS, NotABundle, verify, write_bundle
 from sweeps.cli import app
 from sweeps.correctness import FILE
@@ -149,3 +150,18 @@ def test_the_shell_says_it_by_its_status(bundle, tmp_path):
     broken = CliRunner().invoke(app, ["verify", str(bad)])
     assert broken.exit_code == 1
     assert "spec.yaml: differs from its digest" in broken.output
+
+
+def test_what_an_earlier_plan_left_behind_is_in_no_finding(tmp_path):
+    made = make(tmp_path, Recipe(grid={"prune.aggressiveness": [0.4, 0.8]}, seeds=4))
+    sweep = tmp_path / made.sweep
+    (sweep / "spec.yaml").write_text("name: quickstart\n")
+    plan = json.loads((sweep / "plan.json").read_bytes())
+    left = next(trial for trial in plan["trials"] if trial["role"] == "pruned")
+    kept = [trial for trial in plan["trials"] if trial is not left]
+    (sweep / "plan.json").write_text(json.dumps(plan | {"trials": kept}))
+    assert left["trial_id"] in set(replicates(made.sweep, storage=tmp_path)["trial_id"])
+    assert len(compare(made.sweep, storage=tmp_path)) == 2
+    contents = contents_of(write_bundle(made.sweep, tmp_path / "q.zip", store=tmp_path))
+    assert left["trial_id"] not in set(pd.read_parquet(io.BytesIO(contents["replicates.parquet"]))["trial_id"])
+    assert len(json.loads(contents[COMPARISON])["rows"]) == 2
