@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from sweeps.errors import SpecError
 from sweeps.planning import Plan
 from sweeps.trial_spec import TrialSpec
 
@@ -16,7 +17,7 @@ SURELY_LARGE = 64
 
 
 def cautions(made: Plan) -> list[str]:
-    """A sentence for each configuration of the plan that can not be pruned at all."""
+    """A sentence for each configuration of the plan that can not be pruned, or not be held in memory here."""
     from sweeps.data import load
 
     found: dict[str, None] = {}
@@ -26,7 +27,35 @@ def cautions(made: Plan) -> list[str]:
         if key not in seen:
             seen.add(key)
             found |= dict.fromkeys(_too_small(trial, load(trial.data)))
-    return list(found)
+    return [*found, *_too_large(made)]
+
+
+def _too_large(made: Plan) -> Iterator[str]:
+    """Trials that do not fit into this machine's memory; the one they are sent to may have more."""
+    from sweeps.data import load
+    from sweeps.stacking import Stacking
+
+    seen: set[str] = set()
+    resources = made.spec.resources
+    for planned in made:
+        trial, count = planned.spec, len(planned.replicates)
+        key = f"{trial.data.model_dump_json()} {trial.model.model_dump_json()} {count}"
+        key += f" {trial.training.batch_size} {trial.training.optimiser.kind}"
+        if key in seen:
+            continue
+        seen.add(key)
+        data = load(trial.data)
+        stacking = Stacking(trial, data.shape, data.classes)
+        try:
+            fitting = stacking.most(count, "auto", threads=max(1, int(resources.cpus)), device="cpu")
+        except SpecError as error:
+            yield f"not for this machine: {error}"
+            continue
+        if resources.stack != "auto" and min(resources.stack, count) > fitting:
+            yield (
+                f"resources.stack: {min(resources.stack, count)} replicates at once may be more than this "
+                f"machine's memory holds; auto would take {fitting}"
+            )
 
 
 def _too_small(trial: TrialSpec, data: Dataset) -> Iterator[str]:

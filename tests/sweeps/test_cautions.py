@@ -12,6 +12,7 @@ from sweeps.errors import SpecError
 from sweeps.launch import plan as make_launch_plan
 from sweeps.planning import Plan, make_plan
 from sweeps.spec import build_spec
+from sweeps.training_memory import memory_of, need_of
 
 TINY = {"kind": "synthetic", "shape": [1, 2, 2], "classes": 2, "rank": 1, "train_examples": 50, "validation": 10}
 
@@ -55,3 +56,20 @@ def test_a_last_batch_of_one_is_refused_where_batch_normalisation_needs_two(
         return
     with pytest.raises(SpecError, match=r"batch_size: with 13 the last batch of 40 training examples has one"):
         make_launch_plan(spec, storage=tmp_path)
+
+
+def test_a_trial_larger_than_the_memory_of_this_machine_is_named_once() -> None:
+    [said] = cautions(plan(TINY, [600_000, 600_000]))
+    assert said.startswith("not for this machine: ")
+    assert "GiB even one replicate at a time" in said
+
+
+def test_a_stack_that_is_asked_for_and_may_not_fit_is_named() -> None:
+    spec = plan(TINY, [20_000]).trials[0].spec
+    need = need_of(spec, (1, 2, 2), 2)
+    count = int(1.2 * memory_of("cpu") / (need.kept + need.passing))
+    about = {"name": "tiny", "trial": spec.document(), "replicates": {"initialisation": count}}
+    made = make_plan(build_spec({**about, "resources": {"stack": count}}), lambda data: "fingerprint")
+    [said] = cautions(made)
+    assert said.startswith(f"resources.stack: {count} replicates at once may be more than this machine's memory")
+    assert cautions(make_plan(build_spec(about), lambda data: "fingerprint")) == []
