@@ -124,8 +124,11 @@ class Spectrum:
 
 def _alive(matrix: Tensor, dim: int) -> Tensor:
     """Which rows (dim 1) or columns (dim 0) have a norm that counts."""
-    norms = torch.linalg.vector_norm(matrix.to(torch.float64), dim=dim)
-    return norms > DEAD * norms.max()
+    single = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
+    squares = (single / single.abs().max()).square()
+    # A product sums columns at the speed of memory; torch's own sum over rows takes twenty times as long.
+    energies = squares.sum(1) if dim == 1 else squares.new_ones(len(squares)) @ squares
+    return energies > DEAD**2 * energies.max()
 
 
 class Core(NamedTuple):
