@@ -23,6 +23,8 @@ from rmt.eigen import gram_eigenvalues
 from rmt.matrices import Factors, Weight, check_finite, check_form, shape_of
 from rmt.module_layers import matrix_of
 
+SAFE_SQUARE = 1e-12, 1e24
+"""Sum of squares within which those of single precision neither vanish nor overflow where it matters."""
 DEAD = 1e-5
 """Rows and columns of a norm below this share of the largest one are dead: those of units that train no more."""
 
@@ -103,12 +105,15 @@ class Spectrum:
         if not isinstance(self.weight, Factors) and self.weight.ndim != 2:
             return self  # it was drawn without a matrix
         left, right = self.weight if isinstance(self.weight, Factors) else (self.weight, self.weight)
-        left, right = left.detach(), right.detach()
-        rows, cols = _alive(left, 1), _alive(right, 0)
+        rows, cols = _alive(left) if left is right else (_alive(left)[0], _alive(right)[1])
         shape = int(rows.sum()), int(cols.sum())
         if shape == (self.rows, self.cols) or 0 in shape:
             return self
-        weight = Factors(left[rows], right[:, cols]) if isinstance(self.weight, Factors) else left[rows][:, cols]
+        weight = (
+            Factors(left.detach()[rows], right.detach()[:, cols])
+            if isinstance(self.weight, Factors)
+            else left.detach()[rows][:, cols]
+        )
         values = self.eigenvalues[: min(shape)] * (self.larger / max(shape))
         return Spectrum(weight, *shape, values)
 
@@ -122,13 +127,15 @@ class Spectrum:
         ]
 
 
-def _alive(matrix: Tensor, dim: int) -> Tensor:
-    """Which rows (dim 1) or columns (dim 0) have a norm that counts."""
-    single = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
-    squares = (single / single.abs().max()).square()
+def _alive(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Which rows and which columns have a norm that counts."""
+    single = matrix.detach().to(torch.promote_types(matrix.dtype, torch.float32))
+    squares = single.square()
+    if not SAFE_SQUARE[0] < float(squares.sum()) < SAFE_SQUARE[1]:
+        squares = (single / single.abs().max()).square()
     # A product sums columns at the speed of memory; torch's own sum over rows takes twenty times as long.
-    energies = squares.sum(1) if dim == 1 else squares.new_ones(len(squares)) @ squares
-    return energies > DEAD**2 * energies.max()
+    rows, cols = squares.sum(1), squares.new_ones(len(squares)) @ squares
+    return rows > DEAD**2 * rows.max(), cols > DEAD**2 * cols.max()
 
 
 class Core(NamedTuple):
