@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,7 +7,7 @@ import pytest
 from sweeps.statistics import compare
 from sweeps.statistics.errors import Collision
 
-OPTIONS = {"factor": "rule", "baseline": "none"}
+OPTIONS: dict[str, Any] = {"factor": "rule", "baseline": "none"}
 
 
 def plain(rates=(0.01,), **extra):
@@ -43,7 +45,7 @@ def test_trials_that_differ_in_what_is_measured_are_one_only_if_their_numbers_ar
     table = sweep_table(aggressiveness=(0.5,)).assign(**{"measures.end": "[]"})
     again = table.assign(**{"measures.end": "[certify]", "sharpness": 1.5})
     again[["trial_id", "replicate_id"]] += "-certified"
-    options = {"factor": "prune.rule", "baseline": "none"}
+    options: dict[str, Any] = {"factor": "prune.rule", "baseline": "none"}
     expected = compare(table, **options)
     pd.testing.assert_frame_equal(compare(pd.concat([table, again]), **options), expected)
     again["test_accuracy"] += 0.01

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -80,7 +82,7 @@ def test_seeds_that_are_not_crossed_are_units_as_they_are():
 def test_a_missing_cell_does_not_make_a_unit_look_low():
     values = np.array([[0.90, 0.70], [0.91, 0.71], [0.92, 0.72]])
     places = [place for place in np.ndindex(values.shape) if place != (0, 1)]
-    found = averaged([values[p] for p in places], [i for i, _ in places], [j for _, j in places])
+    found = averaged([float(values[p]) for p in places], [i for i, _ in places], [j for _, j in places])
     assert list(found.values()) == pytest.approx([0.80, 0.81, 0.82])
 
 
@@ -98,7 +100,7 @@ def test_averaging_over_a_swept_value_with_a_diverged_replicate_adds_no_variance
     table = sweep_table(rates=(0.01, 0.02))
     low = table["training.optimiser.lr"] == 0.02
     table["test_accuracy"] -= 0.2 * low
-    options = {"factor": "prune.rule", "baseline": "none", "within": []}
+    options: dict[str, Any] = {"factor": "prune.rule", "baseline": "none", "within": []}
     whole = compare(table, **options).iloc[0]
     table.loc[table.index[low][0], "status"] = "diverged"
     torn = compare(table, **options).iloc[0]

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 
 from sweeps.statistics import compare, compare_arms
@@ -5,7 +7,7 @@ from sweeps.statistics.comparison import Versus
 from sweeps.statistics.power import detectable_ratio
 from sweeps.statistics.verdict import variance_change
 
-OPTIONS = {"factor": "prune.rule", "baseline": "none"}
+OPTIONS: dict[str, Any] = {"factor": "prune.rule", "baseline": "none"}
 
 
 def repaired(sweep_table, *, shrink=1.0):
@@ -47,9 +49,12 @@ def far_value(sweep_table) -> Versus:
 
 def test_no_direction_of_the_variance_is_claimed_that_its_ratio_contradicts(sweep_table):
     versus = far_value(sweep_table)
+    assert versus.equality.estimate is not None
+    assert versus.ratio.estimate is not None
     assert versus.equality.estimate < 0
     assert versus.ratio.estimate > 1
     change = variance_change(versus, 0.05)
+    assert change is not None
     assert (change.subject, change.text) == ("typical deviation", "lower")
     assert not change.is_of_variance
 
