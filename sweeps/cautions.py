@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from sweeps.errors import SpecError
-from sweeps.planning import Plan
+from sweeps.planning import Plan, PlannedTrial
+from sweeps.spec import Resources
 from sweeps.trial_spec import TrialSpec
 
 if TYPE_CHECKING:
@@ -32,30 +33,45 @@ def cautions(made: Plan) -> list[str]:
 
 def _too_large(made: Plan) -> Iterator[str]:
     """Trials that do not fit into this machine's memory; the one they are sent to may have more."""
-    from sweeps.data import load
-    from sweeps.stacking import Stacking
-
-    seen: set[str] = set()
-    resources = made.spec.resources
-    for planned in made:
-        trial, count = planned.spec, len(planned.replicates)
-        key = f"{trial.data.model_dump_json()} {trial.model.model_dump_json()} {count}"
-        key += f" {trial.training.batch_size} {trial.training.optimiser.kind}"
-        if key in seen:
-            continue
-        seen.add(key)
-        data = load(trial.data)
-        stacking = Stacking(trial, data.shape, data.classes)
+    asked = made.spec.resources.stack
+    for planned in one_of_each_size(made):
+        count = len(planned.replicates)
         try:
-            fitting = stacking.most(count, "auto", threads=max(1, int(resources.cpus)), device="cpu")
+            fitting = most_here(planned, made.spec.resources)
         except SpecError as error:
             yield f"not for this machine: {error}"
             continue
-        if resources.stack != "auto" and min(resources.stack, count) > fitting:
+        if asked != "auto" and min(asked, count) > fitting:
             yield (
-                f"resources.stack: {min(resources.stack, count)} replicates at once may be more than this "
+                f"resources.stack: {min(asked, count)} replicates at once may be more than this "
                 f"machine's memory holds; auto would take {fitting}"
             )
+
+
+def one_of_each_size(trials: Iterable[PlannedTrial]) -> Iterator[PlannedTrial]:
+    """One trial of all that take the same memory: estimating it builds a network."""
+    seen: set[str] = set()
+    for planned in trials:
+        trial = planned.spec
+        key = f"{trial.data.model_dump_json()} {trial.model.model_dump_json()} {len(planned.replicates)}"
+        key += f" {trial.training.batch_size} {trial.training.optimiser.kind}"
+        if key not in seen:
+            seen.add(key)
+            yield planned
+
+
+def most_here(planned: PlannedTrial, resources: Resources) -> int:
+    """How many replicates of a trial fit at once into this machine's memory.
+
+    Raises:
+        SpecError: Not even one; names what it needs and what there is.
+    """
+    from sweeps.data import load
+    from sweeps.stacking import Stacking
+
+    data = load(planned.spec.data)
+    stacking = Stacking(planned.spec, data.shape, data.classes)
+    return stacking.most(len(planned.replicates), "auto", threads=resources.threads, device="cpu")
 
 
 def _too_small(trial: TrialSpec, data: Dataset) -> Iterator[str]:

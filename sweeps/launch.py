@@ -163,17 +163,10 @@ def _require_memory(made: Plan, progress: Progress) -> None:
     Raises:
         SpecError: Names what it needs and what there is.
     """
-    from sweeps.data import load
-    from sweeps.stacking import Stacking
+    from sweeps.cautions import most_here, one_of_each_size
 
-    resources = made.spec.resources
-    for trial in made:
-        if progress.to_train(trial):
-            data = load(trial.spec.data)
-            stacking = Stacking(trial.spec, data.shape, data.classes)
-            stacking.most(
-                len(trial.replicates), resources.stack, threads=max(1, int(resources.cpus)), device="cpu"
-            )
+    for trial in one_of_each_size(trial for trial in made if progress.to_train(trial)):
+        most_here(trial, made.spec.resources)
 
 
 def _misfits(made: Plan) -> Iterator[Problem]:
