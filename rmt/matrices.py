@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rmt.errors import InvalidWeight
+
+NUMPY_TYPES = torch.float16, torch.float32, torch.float64
 
 
 class Factors(NamedTuple):
@@ -151,7 +155,23 @@ def why_unusable(weight: Weight) -> str | None:
 
 def is_finite(part: Tensor) -> bool:
     """Whether no entry is NaN or infinite: they would reach the sum, which is several times cheaper to look at."""
-    return bool(torch.isfinite(part.detach().sum())) or bool(torch.isfinite(part.detach()).all())
+    if part.device.type != "cpu":
+        return bool(torch.isfinite(part.detach()).all())
+    entries = on_host(part)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = entries.sum()
+    return bool(np.isfinite(total)) or bool(np.isfinite(entries).all())
+
+
+def on_host(part: Tensor) -> NDArray[np.floating]:
+    """numpy's view of a tensor on the CPU; a copy in single precision of a type that numpy has not.
+
+    What goes before and after a solver is done by numpy, in the calling thread: torch's own threads stay awake for
+    milliseconds after each operation, and those of the solver's library then share the cores with them.
+    """
+    plain = part.detach()
+    host: NDArray[np.floating] = (plain if plain.dtype in NUMPY_TYPES else plain.float()).numpy()
+    return host
 
 
 def parts_of(weight: Weight) -> tuple[tuple[str, Tensor], ...]:

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float64
 from torch import Tensor, nn
 
 from rmt.eigen import gram_eigenvalues
-from rmt.matrices import Factors, Weight, check_finite, check_form, shape_of
+from rmt.matrices import Factors, Weight, check_finite, check_form, is_finite, on_host, shape_of
 from rmt.module_layers import matrix_of
 
 SAFE_SQUARE = 1e-12, 1e24
@@ -129,13 +130,12 @@ class Spectrum:
 
 def _alive(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Which rows and which columns have a norm that counts."""
-    single = matrix.detach().to(torch.promote_types(matrix.dtype, torch.float32))
-    squares = single.square()
-    if not SAFE_SQUARE[0] < float(squares.sum()) < SAFE_SQUARE[1]:
-        squares = (single / single.abs().max()).square()
-    # A product sums columns at the speed of memory; torch's own sum over rows takes twenty times as long.
-    rows, cols = squares.sum(1), squares.new_ones(len(squares)) @ squares
-    return rows > DEAD**2 * rows.max(), cols > DEAD**2 * cols.max()
+    entries = on_host(matrix.cpu())
+    entries = entries.astype(np.float32) if entries.dtype == np.float16 else entries
+    if not SAFE_SQUARE[0] < float(np.vdot(entries, entries)) < SAFE_SQUARE[1]:
+        entries = entries / (np.abs(entries).max() or 1)
+    rows, cols = (np.einsum(f"ij,ij->{kept}", entries, entries) for kept in "ij")
+    return tuple(torch.from_numpy(norms > DEAD**2 * norms.max()).to(matrix.device) for norms in (rows, cols))
 
 
 class Core(NamedTuple):
@@ -149,10 +149,16 @@ class Core(NamedTuple):
 def core_of(weight: Weight) -> Core:
     """The matrix that carries the spectrum: the weight itself, or R₁R₂ᵀ of the factors' QR decompositions."""
     if not isinstance(weight, Factors):
-        return Core(weight.detach().to(torch.float64), None, None)
+        return Core(_double(weight), None, None)
     basis_left, left = torch.linalg.qr(weight.left.detach().to(torch.float64))
     basis_right, right = torch.linalg.qr(weight.right.detach().to(torch.float64).mT)
     return Core(left @ right.mT, basis_left, basis_right.mT)
+
+
+def _double(matrix: Tensor) -> Tensor:
+    if matrix.device.type != "cpu":
+        return matrix.detach().to(torch.float64)
+    return torch.from_numpy(on_host(matrix).astype(np.float64))
 
 
 def spectrum(weight: Weight | nn.Module) -> Spectrum:
@@ -188,7 +194,7 @@ def spectrum(weight: Weight | nn.Module) -> Spectrum:
 
 def _stacked_eigenvalues(stack: Tensor) -> Tensor:
     """Of each matrix; one with NaN fails a whole batch on some devices, so it stays out of it."""
-    usable = torch.isfinite(stack.detach()).all(dim=-1).all(dim=-1)
+    usable = torch.tensor([is_finite(matrix) for matrix in stack], device=stack.device)
     values = torch.full((len(stack), min(stack.shape[1:])), torch.nan, dtype=torch.float64)
     if bool(usable.any()):
         chosen = stack if bool(usable.all()) else stack[usable]

@@ -54,8 +54,14 @@ def training(spec: TrialSpec, seeds: list[Seeds] = SEEDS, **options: Any) -> Sta
 
 def readers() -> set[int]:
     """Processes that read for a training: children of the server that they are forked from, which itself stays."""
-    servers = [child for child in psutil.Process().children() if "forkserver" in " ".join(child.cmdline())]
-    return {reader.pid for server in servers for reader in server.children()}
+    return {reader.pid for child in psutil.Process().children() if is_server(child) for reader in child.children()}
+
+
+def is_server(process: psutil.Process) -> bool:
+    try:
+        return "forkserver" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # it ended since it was listed, whatever started it
+        return False
 
 
 def test_histories_weights_and_test_metrics_are_those_in_memory_bit_for_bit(folder: Path) -> None:
