@@ -135,7 +135,8 @@ def _alive(matrix: Tensor) -> tuple[Tensor, Tensor]:
     if not SAFE_SQUARE[0] < float(np.vdot(entries, entries)) < SAFE_SQUARE[1]:
         entries = entries / (np.abs(entries).max() or 1)
     rows, cols = (np.einsum(f"ij,ij->{kept}", entries, entries) for kept in "ij")
-    return tuple(torch.from_numpy(norms > DEAD**2 * norms.max()).to(matrix.device) for norms in (rows, cols))
+    alive = [torch.from_numpy(norms > DEAD**2 * norms.max()).to(matrix.device) for norms in (rows, cols)]
+    return alive[0], alive[1]
 
 
 class Core(NamedTuple):
