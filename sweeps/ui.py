@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,7 +13,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 from sweeps import document, mlflow_query
@@ -21,7 +22,9 @@ from sweeps.tracking.view import CURVES, TRIALS
 from sweeps.tracking.view import link as view_link
 
 HOST = "127.0.0.1"
-START_SECONDS = 60.0
+# Below those that systems hand out by themselves: to connections, and to whoever asks for any port.
+PORTS = range(20_000, 32_000)
+START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 SETTINGS = {
     "MLFLOW_TRACKING_URI": "",
@@ -54,8 +57,11 @@ def serve(storage: Path, sweep: str | None, port: int = 5000, *, say: Callable[[
         say(_links(uri, sweep, uri))
         return
     with server(uri, port) as base:
-        say(f"{_links(base, sweep, uri)}\nMLflow's UI runs here until Ctrl-C.")
-        _wait_for_interrupt()
+        shown = f"{_links(base, sweep, uri)}\nMLflow's UI runs here until Ctrl-C."
+        with contextlib.suppress(KeyboardInterrupt):
+            say(shown)
+            while True:  # not signal.pause(), which misses an interrupt just before it
+                time.sleep(1)
 
 
 def link(base: str, sweep: str | None, uri: str | None = None, view: str = TRIALS) -> str:
@@ -88,7 +94,7 @@ def _address(storage: Path, sweep: str | None) -> str:
     return store_uri(storage, resolve_uri(None, (tracking or {}).get("uri")))
 
 
-@contextmanager
+@contextlib.contextmanager
 def server(uri: str, port: int = 0, *, extra: Sequence[str] = ()) -> Iterator[str]:
     """An MLflow server for a store on loopback; gives its address and ends it.
 
@@ -136,21 +142,33 @@ def _command(uri: str, port: int) -> list[str]:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback that nobody listens on now, and that a server still finds free some seconds later.
+
+    Raises:
+        TrackingError: None of the ports tried is free.
+    """
+    for _ in range(100):
+        port = random.SystemRandom().choice(PORTS)
+        with contextlib.suppress(OSError):
+            _bind(port)
+            return port
+    raise TrackingError(f"no port of {HOST} from {PORTS.start} to {PORTS.stop} can be had")
 
 
 def _require_free(port: int) -> None:
+    try:
+        _bind(port)
+    except OSError as error:
+        raise TrackingError(
+            f"port {port} of {HOST} can not be had ({error.strerror}); give another with --port (0: any)"
+        ) from None
+
+
+def _bind(port: int) -> None:
+    """Take a port and give it back."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise TrackingError(
-                f"port {port} of {HOST} can not be had ({error.strerror}); give another with --port (0: any)"
-            ) from None
+        probe.bind((HOST, port))
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], base: str) -> None:
@@ -173,11 +191,4 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             continue
-        return
-
-
-def _wait_for_interrupt() -> None:
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
         return

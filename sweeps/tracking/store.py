@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DATABASE = "mlflow.db"
 ARTIFACTS = "artifacts"
 OLDEST_SERVER = (3, 0)
-ANSWER_SECONDS = 3.0
+ANSWER_SECONDS = 10.0
 _SQLITE = "sqlite:///"
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 

@@ -225,7 +225,7 @@ def test_a_machine_without_ray_and_records_asks_mlflow(sweep: SweepOnDisk, tmp_p
         capture_output=True,
         text=True,
         check=False,
-        timeout=250,
+        timeout=480,
     )
     assert done.returncode == 0, done.stderr
     wanted = ask(sweep, "records", where="prune.aggressiveness > 0.5", k=1)[0]

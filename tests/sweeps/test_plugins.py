@@ -117,7 +117,7 @@ def test_workers_know_what_a_plugin_registers(lab: Path):
         env={**inherited, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=480,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

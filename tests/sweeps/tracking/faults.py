@@ -55,7 +55,7 @@ class Proxy:
                 self._answer(status, content, kind)
 
             def _ask(self, body: bytes) -> tuple[int, bytes, str]:
-                connection = http.client.HTTPConnection(str(host.hostname), host.port, timeout=60)
+                connection = http.client.HTTPConnection(str(host.hostname), host.port, timeout=120)
                 headers = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
                 connection.request(self.command, self.path, body, headers)
                 answer = connection.getresponse()

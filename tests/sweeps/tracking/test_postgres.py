@@ -26,7 +26,7 @@ def _as_user(*command: str | Path) -> list[str]:
 
 
 def _run(*command: str | Path, folder: Path) -> None:
-    done = subprocess.run(_as_user(*command), capture_output=True, text=True, cwd=folder, timeout=60)
+    done = subprocess.run(_as_user(*command), capture_output=True, text=True, cwd=folder, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
