@@ -64,14 +64,19 @@ def most_here(planned: PlannedTrial, resources: Resources) -> int:
     """How many replicates of a trial fit at once into this machine's memory.
 
     Raises:
-        SpecError: Not even one; names what it needs and what there is.
+        SpecError: Not even one, or surely not as many as `resources.stack` asks for; names what is needed and
+            what there is.
     """
     from sweeps.data import load
     from sweeps.stacking import Stacking
 
     data = load(planned.spec.data)
     stacking = Stacking(planned.spec, data.shape, data.classes)
-    return stacking.most(len(planned.replicates), "auto", threads=resources.threads, device="cpu")
+    count = len(planned.replicates)
+    fitting = stacking.most(count, "auto", threads=resources.threads, device="cpu")
+    if resources.stack != "auto":
+        stacking.require(count, resources.stack, fitting=fitting, device="cpu")
+    return fitting
 
 
 def _too_small(trial: TrialSpec, data: Dataset) -> Iterator[str]:

@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sweeps import checkpoint, layout, records
 from sweeps.identity import trial_id
@@ -49,6 +49,11 @@ def folder_of(sweep: Path, family: str, stack: str) -> Path:
     return sweep / FOLDER / family / stack
 
 
+def own_folder(sweep: Path, trial: str, stack: str) -> Path:
+    """Where the checkpoints of a trial's own stack are."""
+    return records.trial_folder(sweep, trial) / records.CHECKPOINT / stack
+
+
 @dataclass
 class Forks:
     """Who saves what for whom in a launch.
@@ -58,7 +63,7 @@ class Forks:
         waits: By trial that forks: the trials it forks from, each with the epoch that it has to reach.
         starts: By trial that forks: the epoch it begins from.
         saved: Replicate-epochs that need not be trained, thanks to that.
-        total: Replicate-epochs of the launch without it.
+        total: Replicate-epochs of the launch without it, less what its trials' own checkpoints hold.
     """
 
     saves: dict[str, list[int]] = field(default_factory=dict)
@@ -84,13 +89,17 @@ def plan_forks(trials: Iterable[PlannedTrial], progress: Progress, sweep: Path, 
         if progress.to_train(trial):
             families[family_of(trial)].append(trial)
     for family, members in families.items():
-        holders: dict[str, list[tuple[PlannedTrial, int]]] = defaultdict(list)
+        holders: dict[str, list[_Holding]] = defaultdict(list)
         for trial in members:
             for stack in _stacks(trial, progress, sweep, resources):
-                holders[checkpoint.digest_of(stack)].append((trial, len(stack.seeds)))
-                made.total += len(stack.seeds) * trial.spec.training.epochs
-        for digest, holding in holders.items():
-            _share(made, checkpoint.epochs(folder_of(sweep, family, digest)), holding)
+                digest = checkpoint.digest_of(stack)
+                own = checkpoint.epochs(own_folder(sweep, trial.trial_id, digest))
+                found = usable(folder_of(sweep, family, digest), trial)
+                holders[digest].append(
+                    _Holding(trial, len(stack.seeds), max(own, default=0), max(found, default=0))
+                )
+        for holding in holders.values():
+            _share(made, holding)
     return made
 
 
@@ -102,25 +111,48 @@ def _stacks(trial: PlannedTrial, progress: Progress, sweep: Path, resources: Res
     return layout.expected(folder, wanted, threads=resources.threads, device=resources.device, most=most)
 
 
-def _share(made: Forks, there: list[int], holding: list[tuple[PlannedTrial, int]]) -> None:
-    """Let one of the trials that have a stack in common save it for the others; `there` are saved epochs."""
+class _Holding(NamedTuple):
+    """A trial's part in a stack that several have in common, as it begins without the others.
+
+    Attributes:
+        trial: It.
+        replicates: Of the stack.
+        own: Epoch of its own checkpoint, 0 without one.
+        found: Latest epoch up to its first cut at which a trial of the family was saved before, 0 without one.
+    """
+
+    trial: PlannedTrial
+    replicates: int
+    own: int
+    found: int
+
+    @property
+    def begins(self) -> int:
+        """Epoch from which it trains."""
+        return max(self.own, self.found)
+
+
+def _share(made: Forks, holding: list[_Holding]) -> None:
+    """Let trials that have a stack in common save it for the others, wherever they still come past.
+
+    What an earlier launch has trained and not saved for others can not be had again: those train it themselves.
+    """
+    passing: list[_Holding] = []
     # Waiting follows one order of all trials, so that no two wait for each other.
-    donor = max((trial for trial, _ in holding), key=lambda trial: (_limit(trial), trial.trial_id))
-    needed = set()
-    for trial, replicates in holding:
-        epoch = _limit(trial)
-        if trial is donor or math.isinf(epoch):
-            start = next((found for found in there if found <= epoch), 0)
+    for one in sorted(holding, key=lambda one: (_limit(one.trial), one.trial.trial_id), reverse=True):
+        limit, start = _limit(one.trial), one.found if one.found > one.own else 0
+        donor = next((other for other in passing if other.begins < limit), None)
+        if math.isfinite(limit) and one.begins < limit and donor is not None:
+            start = int(limit)
+            made.waits.setdefault(one.trial.trial_id, {})[donor.trial.trial_id] = start
+            saves = made.saves.get(donor.trial.trial_id, [])
+            made.saves[donor.trial.trial_id] = sorted({*saves, start})
         else:
-            start = int(epoch)
-            if start not in there:
-                needed.add(start)
-                made.waits.setdefault(trial.trial_id, {})[donor.trial_id] = start
-        if start and trial.role != "twin":
-            made.starts[trial.trial_id] = start
-        made.saved += start * replicates
-    if needed:
-        made.saves[donor.trial_id] = sorted(needed.union(made.saves.get(donor.trial_id, ())))
+            passing.append(one)
+        if start and one.trial.role != "twin":
+            made.starts[one.trial.trial_id] = start
+        made.saved += max(0, start - one.own) * one.replicates
+        made.total += (one.trial.spec.training.epochs - one.own) * one.replicates
 
 
 def _limit(trial: PlannedTrial) -> float:

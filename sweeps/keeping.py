@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from sweeps import checkpoint, forks, records
+from sweeps import checkpoint, forks
 from sweeps.checkpoint import Checkpoint
 from sweeps.layout import Stack
 from sweeps.planning import PlannedTrial
@@ -40,8 +40,7 @@ class Keeping:
         self._planned = planned
         self._often = often
         self._fork_epochs = fork_epochs
-        own = records.trial_folder(sweep, planned.trial_id) / records.CHECKPOINT
-        self._own = own / self.digest
+        self._own = forks.own_folder(sweep, planned.trial_id, self.digest)
         self._forks = forks.folder_of(sweep, forks.family_of(planned), self.digest)
         self._saved_at, self._saved_epoch = time.monotonic(), 0
 

@@ -158,7 +158,7 @@ def run(
 
 
 def _require_memory(made: Plan, progress: Progress) -> None:
-    """Refuse a trial that does not fit into this machine's memory even one replicate at a time.
+    """Refuse what this machine's memory can not hold: a trial even one replicate at a time, a stack as asked for.
 
     Raises:
         SpecError: Names what it needs and what there is.

@@ -22,10 +22,11 @@ from typing import Any, Literal
 import torch
 
 from sweeps import layout, models
+from sweeps.errors import Problem, SpecError
 from sweeps.models import Shape
 from sweeps.stack import Replica, regroup
 from sweeps.stack_programs import program_for
-from sweeps.training_memory import most_at_once, need_of
+from sweeps.training_memory import memory_of, most_at_once, need_of
 from sweeps.training_step import Stepper
 from sweeps.trial_spec import TrialSpec
 
@@ -72,6 +73,23 @@ class Stacking:
         need = need_of(self.spec, self.shape, self.classes)
         fitting = most_at_once(need, replicates, threads=threads, device=device)
         return fitting if asked == "auto" else min(asked, replicates)
+
+    def require(self, replicates: int, asked: int, *, fitting: int, device: str) -> None:
+        """Refuse stacks, larger than `fitting`, that the whole memory could not hold if nothing else were in it.
+
+        Raises:
+            SpecError: Names what one needs, what there is, and what would fit.
+        """
+        # Where only a measurement will tell that it is computed as one, it may turn out to need less.
+        together = False if self._is_open(device) else None
+        asked, total = min(asked, replicates), memory_of(device)
+        needed = need_of(self.spec, self.shape, self.classes, together=together).of(asked, at_once=asked)
+        if needed > total:
+            message = (
+                f"{asked} replicates at once need {needed / 2**30:.1f} GiB, {device} has {total / 2**30:.1f} GiB; "
+                f"allowed: 1 to {fitting}, or auto"
+            )
+            raise SpecError([Problem("resources.stack", message)])
 
     def together(self, stack: layout.Stack) -> bool | None:
         """Whether to compute a stack as one; None where nothing has to be measured to know."""

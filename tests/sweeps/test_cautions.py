@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from sweeps.cautions import cautions
 from sweeps.errors import SpecError
 from sweeps.launch import plan as make_launch_plan
+from sweeps.launch import run
 from sweeps.planning import Plan, make_plan
 from sweeps.spec import build_spec
 from sweeps.training_memory import memory_of, need_of
@@ -64,12 +66,26 @@ def test_a_trial_larger_than_the_memory_of_this_machine_is_named_once() -> None:
     assert "GiB even one replicate at a time" in said
 
 
-def test_a_stack_that_is_asked_for_and_may_not_fit_is_named() -> None:
-    spec = plan(TINY, [20_000]).trials[0].spec
-    need = need_of(spec, (1, 2, 2), 2)
-    count = int(1.2 * memory_of("cpu") / (need.kept + need.passing))
-    about = {"name": "tiny", "trial": spec.document(), "replicates": {"initialisation": count}}
-    made = make_plan(build_spec({**about, "resources": {"stack": count}}), lambda data: "fingerprint")
-    [said] = cautions(made)
-    assert said.startswith(f"resources.stack: {count} replicates at once may be more than this machine's memory")
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (0.9, r"resources.stack: \d+ replicates at once may be more than this machine's memory holds; auto would"),
+        (
+            1.2,
+            r"not for this machine: .*resources.stack: \d+ replicates at once need .* GiB; allowed: 1 to \d+, or",
+        ),
+    ],
+)
+def test_a_stack_that_is_asked_for_and_does_not_fit_is_named(share: float, said: str, tmp_path: Path) -> None:
+    trial = plan(TINY, [20_000]).trials[0].spec
+    need = need_of(trial, (1, 2, 2), 2)
+    count = int(share * memory_of("cpu") / (need.kept + need.passing))
+    about = {"name": "tiny", "trial": trial.document(), "replicates": {"initialisation": count}}
+    spec = build_spec({**about, "resources": {"stack": count}})
+    [sentence] = cautions(make_plan(spec, lambda data: "fingerprint"))
+    assert re.match(said, sentence.replace("\n", " "))
     assert cautions(make_plan(build_spec(about), lambda data: "fingerprint")) == []
+    if share > 1:
+        with pytest.raises(SpecError, match=f"resources.stack: {count} replicates at once need"):
+            run(spec, storage=tmp_path)
+        assert not (tmp_path / "tiny" / "plan.json").exists()

@@ -164,17 +164,35 @@ def test_nobody_waits_for_a_twin_that_is_recorded_and_what_it_left_is_used(tmp_p
         if one.role == "twin":
             train(tmp_path, one, fork_epochs=[3])
     _, forks = plan_of(tmp_path)
-    assert all(
-        other not in {one.trial_id for one in made if one.role == "twin"}
-        for w in forks.waits.values()
-        for other in w
-    )
-    assert forks.saved == 2 * 2 * (3 + 2)
+    assert forks.waits == {}
+    assert set(forks.starts.values()) == {3}
+    assert forks.saved == 2 * 2 * 3, "those cut after epoch 2 need a state that nobody comes past any more"
     for folder in (tmp_path / FOLDER).iterdir():
         folder.rename(folder.with_name(f"x{folder.name}"))
     _, alone = plan_of(tmp_path, space={"training.l1": {"grid": [0.0, 0.1]}})
     assert alone.waits == {}
     assert alone.saved == 0
+
+
+def test_the_plan_counts_on_no_state_that_a_resumed_trial_is_past(scratch: Undisturbed, tmp_path: Path) -> None:
+    """A sibling then trains from scratch, and saves for those that come after it."""
+    space = {"prune.start": {"grid": [2, 3]}, "prune.aggressiveness": {"grid": [0.5, 1.0]}}
+    made, _ = plan_of(tmp_path, space=space)
+    [twin] = [one for one in made if one.role == "twin"]
+    early, late = ([one for one in made if one.spec.first_cut == cut] for cut in (2, 3))
+    train(tmp_path, twin, epochs=2).save()
+    _, forks = plan_of(tmp_path, space=space)
+    other, donor = sorted(early, key=lambda one: one.trial_id)
+    assert forks.saves == {twin.trial_id: [3], donor.trial_id: [2]}
+    assert forks.waits == {other.trial_id: {donor.trial_id: 2}} | {
+        one.trial_id: {twin.trial_id: 3} for one in late
+    }
+    assert (forks.saved, forks.total) == (2 * (3 + 3 + 2), 2 * (5 * 4 - 2))
+    for one in (twin, donor, other):
+        train(tmp_path, one, fork_epochs=forks.saves.get(one.trial_id, ()))
+    assert about(tmp_path, donor, "forked_from") == [None, None]
+    assert about(tmp_path, other, "forked_from") == [{"trial_id": donor.trial_id, "epoch": 2}] * 2
+    assert outcome(tmp_path, donor) == scratch(donor)
 
 
 def test_states_go_when_no_trial_of_the_family_needs_them(tmp_path: Path) -> None:
