@@ -34,6 +34,10 @@ class SpecError(SweepError, ValueError):
         super().__init__("\n".join(map(str, self.problems)))
 
 
+class GpuMissing(SweepError, RuntimeError):
+    """A training that is given a GPU where torch has none."""
+
+
 class DataNotFound(SweepError, FileNotFoundError):
     """A data set that is in none of the places looked at; the message lists them and how to get it."""
 

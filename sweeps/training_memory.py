@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sweeps import models
-from sweeps.errors import Problem, SpecError
+from sweeps.errors import GpuMissing, Problem, SpecError
 from sweeps.models import Shape
 from sweeps.training_evaluation import BATCH
 from sweeps.training_step import Stepper
@@ -98,8 +99,13 @@ def most_at_once(need: Need, replicates: int, *, threads: int, device: str) -> i
 
 
 def memory_of(device: str) -> int:
-    """Bytes of a device's whole memory, a container's limit included."""
+    """Bytes of a device's whole memory, a container's limit included.
+
+    Raises:
+        GpuMissing: It is a GPU, and torch has none.
+    """
     if torch.device(device).type == "cuda":
+        require_gpu()
         return int(torch.cuda.mem_get_info(device)[1])
     total = int(psutil.virtual_memory().total)
     try:
@@ -108,13 +114,28 @@ def memory_of(device: str) -> int:
         return total
 
 
+def require_gpu() -> None:
+    """Refuse to train on a GPU where torch has none, whatever the scheduler offers.
+
+    Raises:
+        GpuMissing: Names the host and its torch.
+    """
+    if not torch.cuda.is_available():
+        raise GpuMissing(
+            f"resources.gpus: a GPU was given to this trial, and torch {torch.__version__} on "
+            f"{socket.gethostname()} sees none; allowed: 0, or nodes that offer no GPUs but those torch can use"
+        )
+
+
 def require_memory(needed: int, device: str, replicates: int) -> None:
     """Refuse a stack that does not fit into the memory that is free.
 
     Raises:
         SpecError: Says how much it needs, how much there is, and what to change.
+        GpuMissing: It is a GPU, and torch has none.
     """
     if torch.device(device).type == "cuda":
+        require_gpu()
         free = torch.cuda.mem_get_info(device)[0]
     else:
         free = psutil.virtual_memory().available

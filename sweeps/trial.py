@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sweeps import layout, records, storage
-from sweeps.errors import SweepError
+from sweeps.errors import GpuMissing, SweepError
 from sweeps.keeping import Keeping
 from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.result import TrialResult
@@ -118,6 +118,10 @@ class TrialRun:
         decide: Callable[[layout.Stack], bool | None] = stacking.together
         try:
             most = stacking.most(len(wanted), self._most, threads=threads, device=device)
+        except (
+            GpuMissing
+        ):  # said and recorded once it is opened; settles nothing, since the next launch may have one
+            return self._expected(wanted, threads=threads, device=device)
         except SweepError:  # it fits neither the data nor the memory, which is said and recorded once it is opened
             most, decide = 1, lambda stack: None
         if self._sweep is None:
@@ -125,6 +129,12 @@ class TrialRun:
         folder = records.trial_folder(self._sweep, self.planned.trial_id)
         storage.write_json(folder / "trial.json", self.planned.document())
         return layout.settle(folder, wanted, threads=threads, device=device, most=most, decide=decide)
+
+    def _expected(self, wanted: Sequence[PlannedReplicate], *, threads: int, device: str) -> list[layout.Stack]:
+        if self._sweep is None:
+            return layout.choose(wanted, threads=threads, device=device)
+        folder = records.trial_folder(self._sweep, self.planned.trial_id)
+        return layout.expected(folder, wanted, threads=threads, device=device)
 
     def _open(self, stack: layout.Stack) -> StackRun:
         members = [self._member(name, seeds) for name, seeds in zip(stack.members, stack.seeds, strict=True)]

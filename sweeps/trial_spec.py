@@ -230,6 +230,16 @@ class TrialSpec(Closed):
         return self
 
     @model_validator(mode="after")
+    def _draws_what_stays(self) -> Self:
+        if self.initialisation.kind == "lsuv" and self.model.options.get("weights") is not None:
+            message = (
+                "lsuv scales each layer by what the layers before it, as drawn, let through, and model.weights "
+                "puts others in their place; allowed: another initialisation"
+            )
+            raise OptionErrors([{"loc": ("initialisation", "kind"), "msg": message, "type": "not_as_drawn"}])
+        return self
+
+    @model_validator(mode="after")
     def _measures_in_time(self) -> Self:
         epochs = self.training.epochs
         wrong = [epoch for epoch in self.measures.at_epochs if not 0 <= epoch <= epochs]

@@ -13,6 +13,7 @@ import mlflow
 import pandas as pd
 import psutil
 import pytest
+import torch
 
 import sweeps
 from sweeps import records
@@ -225,3 +226,21 @@ def test_more_than_the_machine_has_is_refused_at_once(tmp_path: Path):
     done = command("run", tmp_path / "spec.yaml", "--storage", tmp_path / "s", "--set", "resources.cpus=10000")
     assert done.returncode == 2
     assert "resources.cpus: a trial wants 10000, the largest of 1 nodes has" in done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU is there")
+def test_where_only_ray_has_a_gpu_each_replicate_fails_in_words(tmp_path: Path):
+    """Trials go where nodes say that GPUs are, and never train on the processor in their place."""
+    spec = tmp_path / "spec.yaml"
+    one = SPEC.replace("[0.05, 0.1, 1.0e+30]", "[0.05]").replace("[0.5, 0.8]", "[0.5]")
+    spec.write_text(one + "resources: {gpus: 1}\nlimits: {retries: 0}\n")
+    refused = command("run", spec, "--storage", tmp_path)
+    assert refused.returncode == 2
+    assert "resources.gpus: a trial wants 1, the largest of 1 nodes has 0" in refused.stderr
+    offered = {"RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": 2, "GPU": 1})}
+    done = command("run", spec, "--storage", tmp_path, environment=offered)
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = [record for folder in records.folders(tmp_path / "small") if (record := records.read_record(folder))]
+    assert [record["status"] for record in found] == ["failed"] * 6
+    assert all(record["reason"].startswith("GpuMissing: resources.gpus: a GPU was given to") for record in found)
+    assert not list((tmp_path / "small").glob("trials/*/layout.json")), "how to train is settled where it can be"

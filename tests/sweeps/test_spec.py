@@ -196,6 +196,14 @@ def test_the_schema_accepts_what_the_check_accepts_and_refuses_what_it_refuses()
     assert not validator.is_valid(wrong)
 
 
+def test_an_initialisation_that_looks_at_activations_is_refused_beside_weights_from_a_file() -> None:
+    model = {"kind": "torchvision", "model": "resnet18", "weights": "kept.safetensors"}
+    build_trial({"model": {**model, "weights": None}, "initialisation": "lsuv"})
+    build_trial({"model": model, "initialisation": "orthogonal"})
+    with pytest.raises(SpecError, match=r"initialisation.kind: lsuv scales .* allowed: another initialisation"):
+        build_trial({"model": model, "initialisation": "lsuv"})
+
+
 @pytest.mark.parametrize(
     ("training", "said"),
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,11 +12,13 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import rmt
+from rmt.matrices import Weight
 from rmt.module_layers import Place, places_of
 from sweeps import models
 from sweeps.models import ARCHITECTURES
-from sweeps.optimisers import SCHEDULES
+from sweeps.optimisers import OPTIMISERS, SCHEDULES
 from sweeps.stack import Replica, Stack, regroup
+from sweeps.stack_modules import Modules
 from sweeps.stack_programs import program_for
 from sweeps.training_data import Examples
 from sweeps.training_evaluation import evaluate
@@ -97,38 +101,77 @@ def test_augmentation_changes_what_is_trained_on_and_is_shared() -> None:
     assert finish(training(plain, [1])) != alone
 
 
-@pytest.mark.parametrize(
-    ("kind", "optimiser"), [("mlp", "sgd"), ("mlp", "adamw"), ("lenet5", "sgd"), ("vit", "sgd")]
-)
-def test_nothing_is_left_on_the_cpu(kind: str, optimiser: str) -> None:
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_nothing_of_an_architecture_is_left_on_the_cpu(kind: str) -> None:
     """Under fake tensors a product of a GPU's tensor with a stray one of the CPU raises, without a GPU.
 
-    Autograd's own backward needs the device itself, so of mapped modules only the forward pass is run.
+    Forward, loss and evaluation, before and after a cut of all layers. Autograd's own backward needs the device
+    itself: only where it is written out is the whole step run, in the next test.
     """
     model = {"kind": kind, **ARCHITECTURES[kind].traits["small"]}
-    module = models.build(Model.model_validate(model), (1, 32, 32), 10)
-    stepper = Stepper.of(
-        Training.model_validate({"optimiser": optimiser, "l1": 1e-5, "l2": 1e-5, "clip_norm": 1.0})
-    )
-    replica = Replica({name: value.detach() for name, value in module.named_parameters()})
-    stepper.open_slots(replica)
-    stack = Stack.join([0, 1], [replica, replica])
-    program = program_for(module, stack)
+    module = models.build(Model.model_validate(model), (3, 32, 32), 10)
+    places = places_of(module)
+    slots, gpu = Stepper.of(Training.model_validate({"optimiser": "adam"})).optimiser.slots, FakeTensorMode()
+    with gpu:
+        inputs, labels = torch.empty(4, 3, 32, 32, device="cuda"), torch.zeros(4, dtype=torch.int64, device="cuda")
+        replicas = {number: on_a_gpu(module, slots) for number in range(2 if models.stackable(module) else 1)}
+    for is_cut in (False, True):
+        with gpu:
+            for replica in replicas.values() if is_cut else ():
+                for place in places:
+                    apply_cut(replica, place, cut_of(place, weight=half_of(place)), slots)
+            [stack] = regroup(replicas, set())
+        # The network itself is on the CPU, also where stacks are not: it is their form that it is asked for.
+        shapes = {name: torch.empty(value.shape) for name, value in stack.values.items()}
+        program = program_for(module, replace(stack, values=shapes))
+        with gpu, torch.no_grad():
+            if isinstance(program, Modules):
+                program._module.train()
+                made = list(program._losses_and_hits(stack.values, stack.buffers, inputs, labels, 0.1))
+            else:
+                made = list(program.step(stack.values, stack.buffers, inputs, labels, 0.1)[:2])
+            reading = program.read(stack.values, stack.buffers, inputs)
+            made += [reading.logits, *reading.active, *stack.values.values(), *stack.buffers.values()]
+            made += evaluate(stack, program, [Examples(inputs, labels)]).correct
+            made += [value for some in stack.slots.values() for value in some.values()]
+            assert {tensor.device.type for tensor in made} == {"cuda"}
+            with pytest.raises(RuntimeError, match="cuda"):
+                program.read(stack.values, stack.buffers, torch.empty(4, 3, 32, 32))
+
+
+def on_a_gpu(module: torch.nn.Module, slots: Iterable[str]) -> Replica:
+    """A replicate of it as fake tensors."""
+
+    def there(tensors: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        return {name: torch.empty(value.shape, dtype=value.dtype, device="cuda") for name, value in tensors}
+
+    values = there(module.named_parameters())
+    return Replica(values, {slot: there(values.items()) for slot in slots}, buffers=there(module.named_buffers()))
+
+
+def half_of(place: Place) -> Weight:
+    """What a cut to half the rank leaves: factors, or a matrix where a layer can not have them."""
+    rows, cols = place.layer.rows, place.layer.cols
+    if not place.layer.factorable:
+        return torch.empty(rows, cols, device="cuda")
+    rank = min(rows, cols) // 2
+    return rmt.Factors(torch.empty(rows, rank, device="cuda"), torch.empty(rank, cols, device="cuda"))
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_step_leaves_nothing_on_the_cpu(optimiser: str) -> None:
+    """With the penalty, clipping and the update."""
+    module = models.build(Model.model_validate({"kind": "mlp", "widths": [9, 7]}), (1, 8, 8), 10)
+    options = {"optimiser": optimiser, "l1": 1e-5, "l2": 1e-5, "clip_norm": 1.0, "label_smoothing": 0.1}
+    stepper = Stepper.of(Training.model_validate(options))
     with FakeTensorMode(allow_non_fake_inputs=False):
-
-        def there(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            return {name: torch.empty(value.shape, device="cuda") for name, value in tensors.items()}
-
-        stack.values, stack.slots = there(stack.values), {name: there(some) for name, some in stack.slots.items()}
-        inputs, labels = torch.empty(4, 1, 32, 32, device="cuda"), torch.zeros(4, dtype=torch.int64, device="cuda")
-        reading = program.read(stack.values, {}, inputs)
-        made = [reading.logits, *reading.active, *evaluate(stack, program, [Examples(inputs, labels)]).correct]
-        if kind == "mlp":
-            found = stepper.step(stack, program, inputs, labels, rate=0.1, number=1)
-            made += [found.losses, found.hits, *stack.values.values()]
+        replicas = {number: on_a_gpu(module, stepper.optimiser.slots) for number in range(2)}
+        [stack] = regroup(replicas, set())
+        inputs, labels = torch.empty(4, 1, 8, 8, device="cuda"), torch.zeros(4, dtype=torch.int64, device="cuda")
+        found = stepper.step(stack, program_for(module, stack), inputs, labels, rate=0.1, number=1)
+        assert found.gradient_norms is not None
+        made = [found.losses, found.hits, found.gradient_norms, *stack.values.values()]
         assert {tensor.device.type for tensor in made} == {"cuda"}
-        with pytest.raises(RuntimeError, match="cuda"):
-            program.read(stack.values, {}, torch.empty(4, 1, 32, 32))
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam"])
