@@ -1,8 +1,8 @@
 """Stacked training against what people write: ratios, measured side by side in one run.
 
-    python benchmarks/training.py                  # the perceptrons; about three minutes on two cores
-    python benchmarks/training.py --widths --convolutions lenet5 cnn --forks
-    python benchmarks/training.py --widths --shares --memory
+    python -m benchmarks.training                            # all that follows
+    python -m benchmarks.training --only widths --widths 256
+    python -m benchmarks.training --only --profile 256       # where the time of a step goes
 
 Arms take turns, a few hundred milliseconds each, and each arm's figure is its fastest turn: what the machine does
 beside them hits all arms alike. On a busy machine, `--clock processor --threads 1` counts processor time instead.
@@ -295,32 +295,43 @@ def forks(threads: int, clock: Clock, *, epochs: int = 30, prunings: int = 12) -
     )
 
 
+PARTS = ("widths", "convolutions", "shares", "memory", "forks")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--only", nargs="*", choices=PARTS, default=PARTS, help="these parts; all if not given")
+    parser.add_argument("--profile", type=int, nargs="+", default=[], metavar="WIDTH", help="where the time goes")
+    parser.add_argument("--widths", type=int, nargs="+", default=[64, 256, 1000])
+    parser.add_argument("--convolutions", nargs="+", default=["lenet5", "cnn"])
+    parser.add_argument("--rounds", type=int, default=8, help="turns of each arm; convolutions take half as many")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--widths", type=int, nargs="*", default=[64, 256, 1000])
-    parser.add_argument("--convolutions", nargs="*", default=[], help="such as lenet5 cnn")
-    parser.add_argument("--forks", action="store_true")
-    parser.add_argument("--shares", action="store_true")
-    parser.add_argument("--memory", action="store_true")
     parser.add_argument("--clock", choices=CLOCKS, default="wall")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(f"torch {torch.__version__}, {arguments.threads} threads\n\n| what | ratio | must be |\n|---|---|---|")
-    clock = CLOCKS[arguments.clock]
-    for width in arguments.widths:
-        wanted = {64: "≥ 2", 256: "≥ 2.5", 1000: "≥ 1.3"}.get(width, "-")
-        perceptron(width, arguments.rounds, arguments.threads, clock, loader=width == 256, wanted=wanted)
-    for kind in arguments.convolutions:
-        convolutional(kind, arguments.rounds, arguments.threads, clock)
-    if arguments.shares:
-        shares(256, arguments.rounds, arguments.threads)
-    if arguments.memory:
+    began, clock = time.perf_counter(), CLOCKS[arguments.clock]
+    rounds, threads = arguments.rounds, arguments.threads
+    if arguments.only:
+        print(f"torch {torch.__version__}, {threads} threads\n\n| what | ratio | must be |\n|---|---|---|")
+    if "widths" in arguments.only:
+        for width in arguments.widths:
+            wanted = {64: "≥ 2", 256: "≥ 2.5", 1000: "≥ 1.3"}.get(width, "-")
+            perceptron(width, rounds, threads, clock, loader=width == 256, wanted=wanted)
+    if "convolutions" in arguments.only:
+        for kind in arguments.convolutions:
+            convolutional(kind, max(1, rounds // 2), threads, clock)
+    if "shares" in arguments.only:
+        shares(256, rounds, threads)
+    if "memory" in arguments.only:
         for width in (256, 1000):
-            memory(width, arguments.threads)
-    if arguments.forks:
-        forks(arguments.threads, clock)
+            memory(width, threads)
+    if "forks" in arguments.only:
+        forks(threads, clock)
+    for width in arguments.profile:
+        from benchmarks import training_profile
+
+        training_profile.shares(width, threads)
+    print(f"\n{(time.perf_counter() - began) / 60:.1f} minutes")
 
 
 if __name__ == "__main__":

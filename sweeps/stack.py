@@ -6,7 +6,8 @@ the rest zero. Zero columns on the left with zero rows on the right are a fixed 
 stays exactly zero. Replicates of one stack have the same structure: the same layers factored, the same masked.
 
 A replicate that diverged keeps its place, frozen at zero: taking it out would change the shapes of every batched
-product, and with them the last bits of the others.
+product, and with them the last bits of the others. Only the rank it would have had after the next cut is lost:
+where that would have been the widest by a RANK_MULTIPLE, the others are equal but for rounding from there on.
 """
 
 from __future__ import annotations

@@ -44,15 +44,17 @@ def trial(name: str, optimiser: str) -> TrialSpec:
         {
             "data": {"kind": "synthetic", "validation": 12},
             "model": model_of(name).model_dump(),
-            "initialisation": {"kind": "kaiming_normal"},
+            # Heavy tails, and a rule that looks at no noise: replicates then differ in ranks from the start.
+            "initialisation": {"kind": "student_t"},
             "training": {
                 "epochs": 2,
                 "batch_size": 16,
                 "optimiser": {"kind": optimiser, "lr": 0.003 if optimiser == "sgd" else 0.001},
-                "l1": 1e-6,
+                # Adam takes whole steps by the sign of what is zero but for rounding: a bias that a norm undoes.
+                "l1": 1e-6 if optimiser == "sgd" else 0.0,
                 "l2": 1e-5,
             },
-            "prune": {"aggressiveness": 1.0, "every": 1},
+            "prune": {"rule": "energy", "aggressiveness": 0.6, "every": 1},
         }
     )
 
@@ -87,7 +89,7 @@ def test_it_fits_or_says_why_not(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "optimiser"), CASES)
 def test_replicates_are_what_they_are_alone(name: str, optimiser: str) -> None:
-    """Over a cut that leaves different ranks; a poisoned neighbour changes no bit."""
+    """Over a cut that leaves different ranks; a poisoned neighbour changes no bit in the same layout."""
     runs = [training(name, optimiser, numbers) for numbers in ([0, 1], [1], [0, 1])]
     poisoned = runs[2]
     next(iter(poisoned._stacks[0].values.values()))[0].view(-1)[0] = math.nan
@@ -97,10 +99,12 @@ def test_replicates_are_what_they_are_alone(name: str, optimiser: str) -> None:
         assert row is not None
         assert solo is not None
         assert survivor is not None
+        exact = widths(runs[0]) == widths(poisoned)
+        assert exact or runs[0].epoch == 2, "before a cut nothing can be padded"
         for key, value in solo.items():
             if "_seconds" not in key:
                 assert row[key] == pytest.approx(value, rel=SOLO_TOLERANCE), key
-                assert row[key] == survivor[key], key
+                assert survivor[key] == (row[key] if exact else pytest.approx(value, rel=SOLO_TOLERANCE)), key
     mine, its, survivors = runs[0].outcome(1), runs[1].outcome(0), poisoned.outcome(1)
     assert poisoned.ended(0) is not None
     assert [layer["rank"] for layer in mine.layers] == [layer["rank"] for layer in its.layers]
@@ -109,4 +113,12 @@ def test_replicates_are_what_they_are_alone(name: str, optimiser: str) -> None:
     assert others != [layer["rank"] for layer in mine.layers], "and with ranks that differ"
     for key, weight in mine.weights.items():
         torch.testing.assert_close(weight, its.weights[key], rtol=SOLO_TOLERANCE, atol=1e-8)
-        assert torch.equal(weight, survivors.weights[key])
+        if exact:
+            assert torch.equal(weight, survivors.weights[key])
+        else:
+            torch.testing.assert_close(weight, survivors.weights[key], rtol=SOLO_TOLERANCE, atol=1e-8)
+
+
+def widths(run: StackTraining) -> list[dict[str, int]]:
+    """Of the padded factors: a replicate that diverged before a cut has no rank there that could widen them."""
+    return [{name: value[0].numel() for name, value in stack.values.items()} for stack in run._stacks]
