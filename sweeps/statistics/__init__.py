@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sweeps.statistics.comparing import compare, compare_arms
     from sweeps.statistics.comparison import Comparison, Comparisons, Versus
+    from sweeps.statistics.describing import describe_trials
     from sweeps.statistics.finding import Finding, Interval
     from sweeps.statistics.registered import STATISTICS
     from sweeps.statistics.rendering import presentable, render
-    from sweeps.statistics.tables import associate, decompose, describe_trials, measures_of, rank_arms
+    from sweeps.statistics.tables import associate, decompose, measures_of, rank_arms
 
 __all__ = [
     "STATISTICS",
@@ -46,7 +47,7 @@ _HOMES = {
     "compare": "comparing",
     "compare_arms": "comparing",
     "decompose": "tables",
-    "describe_trials": "tables",
+    "describe_trials": "describing",
     "measures_of": "tables",
     "presentable": "rendering",
     "rank_arms": "tables",

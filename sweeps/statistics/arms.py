@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from sweeps.statistics.cells import Cell
 from sweeps.statistics.collapse import collapsed_replicates
 from sweeps.statistics.comparison import Comparison, VarianceTest, Versus
+from sweeps.statistics.equivalence import equivalence, unpaired_equivalence
 from sweeps.statistics.excess import excess_of, excess_ratio
-from sweeps.statistics.failures import failure_rate
+from sweeps.statistics.failures import failure_difference, failure_rate
 from sweeps.statistics.finding import Finding
 from sweeps.statistics.groups import Arm, Group
 from sweeps.statistics.improvement import (
@@ -74,7 +75,6 @@ def describe(group: Group, arm: Arm, level: float, mode: Mode, correct: Correct 
     broken = broken_units(units, arm, mode)
     values = np.array(list(units.values()))
     left = {unit: value for unit, value in units.items() if unit not in broken}
-    ended = counts.finished + counts.missing + counts.diverged
     return Comparison(
         group=group.settings,
         settings=arm.settings,
@@ -82,7 +82,8 @@ def describe(group: Group, arm: Arm, level: float, mode: Mode, correct: Correct 
         counts=counts,
         location=mean(values, level=level),
         spread=sd(values, level=level),
-        divergence=failure_rate(counts.diverged, ended, level=level),
+        divergence=failure_rate(len(arm.diverged), len(arm.settled), level=level),
+        dead=None if arm.dead is None else failure_rate(len(arm.dead_units()), len(units), level=level),
         collapsed=len(broken),
         healthy_spread=sd(np.array(list(left.values())), level=level) if broken else None,
         excess=excess(arm, units, correct, level),
@@ -103,6 +104,7 @@ def set_against(
     test: VarianceTest,
     mode: Mode,
     correct: Correct | None = None,
+    margin: float | None = None,
 ) -> Versus:
     """The arm against its baseline: paired by seed if they share any, else as independent samples.
 
@@ -140,7 +142,22 @@ def set_against(
         if isinstance(spread, float)
         else None,
         paired=paired,
+        equivalence=None
+        if margin is None
+        else (equivalence if paired else unpaired_equivalence)(first, second, margin=margin, level=level),
+        divergence=failure_difference(
+            len(arm.diverged), len(arm.settled), len(baseline.diverged), len(baseline.settled)
+        ),
+        dead=_dead_difference(arm, baseline),
     )
+
+
+def _dead_difference(arm: Arm, baseline: Arm) -> Finding | None:
+    """Difference of the rates of dead networks among units that finished; None where that is not recorded."""
+    if arm.dead is None or baseline.dead is None:
+        return None
+    finished = [len({unit for unit, _ in one.values}) for one in (arm, baseline)]
+    return failure_difference(len(arm.dead_units()), finished[0], len(baseline.dead_units()), finished[1])
 
 
 def _paired(arm: Array, baseline: Array, level: float, mode: Mode) -> tuple[Finding, Finding, Finding]:

@@ -54,7 +54,16 @@ def cells(table: pd.DataFrame, columns: Sequence[str]) -> list[tuple[Cell, ...]]
     """The table's rows as tuples of cells, in the order of `columns`."""
     if not columns:
         return [()] * len(table)
-    return list(zip(*([cell(value) for value in table[column]] for column in columns), strict=True))
+    return list(zip(*(_column(table[column]) for column in columns), strict=True))
+
+
+def _column(values: pd.Series) -> list[Cell]:
+    """Cells of a column; of one with a type of its own each distinct value is made a cell once."""
+    if values.dtype == object:  # True and 1 are one value to a hash, and lists have none
+        return [cell(value) for value in values]
+    codes, distinct = pd.factorize(values)
+    found = [*(cell(value) for value in distinct), None]  # missing ones have the code -1
+    return [found[code] for code in codes.tolist()]
 
 
 def numbers(table: pd.DataFrame, column: str) -> NDArray[np.float64]:

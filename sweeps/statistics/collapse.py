@@ -32,10 +32,21 @@ def gaps(values: Array, resolution: float = 0.0) -> Array:
     n = values.shape[-1]
     ordered = np.sort(values, axis=-1)
     widths = np.diff(ordered, axis=-1)[..., : n - HEALTHY]
-    spreads = np.stack([ordered[..., j:].std(axis=-1, ddof=1) for j in range(1, n - HEALTHY + 1)], axis=-1)
-    spreads = np.maximum(spreads, resolution)
+    spreads = np.maximum(_spreads_above(ordered)[..., 1 : n - HEALTHY + 1], resolution)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(widths > 0, widths / spreads, 0.0)
+
+
+def _spreads_above(ordered: Array) -> Array:
+    """Standard deviation of the values from each place on, last axis ascending; meaningless at the last place.
+
+    Sums are of distances from the greatest value, to which the healthy ones are close: no digits are lost.
+    """
+    distances = ordered - ordered[..., -1:]
+    sums = np.cumsum(distances[..., ::-1], axis=-1)[..., ::-1]
+    squares = np.cumsum(distances[..., ::-1] ** 2, axis=-1)[..., ::-1]
+    counts = np.arange(ordered.shape[-1], 0, -1)
+    return np.sqrt(np.maximum(squares - sums**2 / counts, 0) / np.maximum(counts - 1, 1))
 
 
 @lru_cache(maxsize=256)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from sweeps.statistics.cells import cells, matches, require
+from sweeps.statistics.errors import UnknownColumn
 
 SEEDS = ("seeds.initialisation", "seeds.data_order", "seeds.split")
 # What is measured does not change what is trained; statistics of trials are no configuration.
@@ -80,13 +81,14 @@ def expand(table: pd.DataFrame, within: Sequence[str]) -> tuple[str, ...]:
     """Column names from names and prefixes: `model` stands for every varying `model.*`.
 
     Raises:
-        UnknownColumn: A name is neither.
+        UnknownColumn: A name is neither; the message lists the configuration columns that vary.
     """
     found: list[str] = []
     for name in within:
         below = [c for c in varying_configuration(table) if c.startswith(name + ".")]
         if name not in table.columns and not any(str(c).startswith(name + ".") for c in table.columns):
-            require(table, [name])
+            known = ", ".join(varying_configuration(table)) or "none, since no configuration column varies"
+            raise UnknownColumn(f"within: the table has no column {name!r}; known: {known}")
         found += [name] if name in table.columns else below
     return tuple(dict.fromkeys(found))
 

@@ -34,7 +34,10 @@ class Versus:
         smallest_ratio: What ratio could have been seen.
         smallest_difference: What difference could have been seen.
         paired: Whether the arms share seeds; if not, they are compared as independent samples.
-        p_difference, p_variances, p_healthy: p values corrected over the family.
+        equivalence: Whether the means are within a margin; None if no margin was stated.
+        divergence, dead: Differences of the rates of diverged and of dead units; None where not recorded.
+        p_difference, p_variances, p_healthy, p_equivalence, p_divergence, p_dead: p values, each corrected over
+            its family.
     """
 
     difference: Finding
@@ -49,9 +52,15 @@ class Versus:
     smallest_ratio: Finding
     smallest_difference: Finding | None
     paired: bool
+    equivalence: Finding | None
+    divergence: Finding
+    dead: Finding | None
     p_difference: float | None = None
     p_variances: float | None = None
     p_healthy: float | None = None
+    p_equivalence: float | None = None
+    p_divergence: float | None = None
+    p_dead: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,10 +72,13 @@ class Comparison:
         settings: The factor and what goes with it, by column.
         is_baseline: Whether this is the arm that the others are compared with.
         counts: Replicates by how they ended.
-        location, spread, divergence: Mean, standard deviation and divergence rate of the arm.
+        location, spread: Mean and standard deviation of the arm.
+        divergence, dead: Rates of units (seeds) with a replicate that diverged, among those that finished or
+            diverged, and with a dead network, among those that finished; None where that is not recorded.
         collapsed: Finished replicates that are dead or lie beyond a gap below the healthy ones.
         healthy_spread: Standard deviation without them, if there are any.
         excess: Variance in excess of the test set's; None where it is not known which examples were right.
+        p_excess: The p value of there being none, corrected over all arms.
         healthy_excess: The same without collapsed replicates, if there are any.
         versus: The comparison with the baseline; None for the baseline, or where there is none.
         obstacle: Why `versus` is None.
@@ -79,19 +91,19 @@ class Comparison:
     location: Finding
     spread: Finding
     divergence: Finding
+    dead: Finding | None
     collapsed: int
     healthy_spread: Finding | None
     excess: Finding | None
     healthy_excess: Finding | None
     versus: Versus | None = None
+    p_excess: float | None = None
     obstacle: str = ""
 
     @property
     def label(self) -> str:
-        """The arm in a few words: the factor's value, then what goes with it."""
-        first, *others = self.settings.items()
-        parts = [f"{name.rpartition('.')[2]}={shown(value)}" for name, value in others if value is not None]
-        return ", ".join([shown(first[1]), *parts])
+        """The arm in a few words."""
+        return label_of(self.settings)
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,9 @@ class Comparisons:
         rows: One a group and arm, the baseline first in its group.
         columns: What each column of the table was.
         metric, mode, level, correction: As asked for.
-        family: Number of comparisons that the correction is over, for means and for variances separately.
+        families: Number of tests that each p value is corrected over, by its name in `Versus` or `Comparison`.
+        margin: Within which means count as equivalent in practice; None if not asked.
+        ranking: Mean ranks of three arms or more, best first.
     """
 
     rows: tuple[Comparison, ...]
@@ -113,7 +127,21 @@ class Comparisons:
     level: float
     correction: Correction
     variance_test: VarianceTest
-    family: tuple[int, int]
+    families: Mapping[str, int]
+    margin: float | None = None
+    ranking: tuple[Finding, ...] = ()
+
+    @property
+    def family(self) -> tuple[int, int]:
+        """Number of comparisons of means, and of variances."""
+        return self.families["p_difference"], self.families["p_variances"]
+
+
+def label_of(settings: Mapping[str, Cell]) -> str:
+    """An arm in a few words: the factor's value, then what goes with it."""
+    first, *others = settings.items()
+    parts = [f"{name.rpartition('.')[2]}={shown(value)}" for name, value in others if value is not None]
+    return ", ".join([shown(first[1]), *parts])
 
 
 def shown(value: Cell) -> str:

@@ -125,7 +125,7 @@ def variance_shares(
     """
     sample = as_sample(values)
     method, n = "analysis of variance, crossed random effects", sample.size
-    codes = {name: _codes(name, labels, n) for name, labels in factors.items()}
+    codes = {name: codes_of(name, labels, n) for name, labels in factors.items()}
     names = [*codes, RESIDUAL]
     fixed = [name for name, code in codes.items() if code.size and code.max() == 0]
     codes = {name: code for name, code in codes.items() if name not in fixed}
@@ -142,7 +142,8 @@ def variance_shares(
     return (*constant, *_balanced(anova, n, method, level, seed))
 
 
-def _codes(name: str, labels: ArrayLike, n: int) -> NDArray[np.int64]:
+def codes_of(name: str, labels: ArrayLike, n: int) -> NDArray[np.int64]:
+    """Labels as numbers from 0, shape (n,)."""
     found = np.asarray(labels)
     if found.shape != (n,):
         raise InvalidSample(f"factor {name!r} must have shape ({n},) like the values; got {found.shape}")

@@ -13,8 +13,11 @@ from sweeps.statistics import wording
 from sweeps.statistics.assumptions import independence, normality
 from sweeps.statistics.finding import Finding, Interval, unanswered
 from sweeps.statistics.location import mean_interval
+from sweeps.statistics.paired import welch, welch_scale
 from sweeps.statistics.registry import STATISTICS, Level
-from sweeps.statistics.samples import Array, as_pairs, is_constant
+from sweeps.statistics.samples import Array, as_pairs, as_sample, is_constant
+
+BEFOREHAND = "margin stated beforehand"
 
 
 def tost_p_value(differences: Array, margin: float) -> Array:
@@ -50,10 +53,40 @@ def equivalence(
         return unanswered("equivalence", n, method, why, estimate)
     _, low, high = (float(x) for x in mean_interval(differences, 2 * level - 1))
     interval, p = Interval(low, high, 2 * level - 1), float(tost_p_value(differences, margin))
-    shown = "Equivalent" if p <= 1 - level else "Equivalence not shown"
-    sentence = (
-        f"{shown} within ±{margin:g}: difference {wording.signed(estimate, interval.width / 2)}, "
-        f"{wording.bracket(interval, sign=True)}, TOST {wording.p_value(p)}, {n} seeds."
-    )
-    assumptions = (independence(), normality(differences, "differences"), "margin stated beforehand")
+    assumptions = (independence(), normality(differences, "differences"), BEFOREHAND)
+    sentence = _sentence(estimate, interval, p, margin, level, f"{n} seeds")
     return Finding("equivalence", estimate, interval, n, method, sentence, p, assumptions=assumptions)
+
+
+@STATISTICS.register(takes="two_samples", question="location", example={"margin": 0.5})
+def unpaired_equivalence(
+    arm: ArrayLike, baseline: ArrayLike, *, margin: Annotated[float, Gt(0)], level: Level = 0.95
+) -> Finding:
+    """Whether the means of two arms that share no seed are within a margin: two one-sided Welch t tests."""
+    first, second = as_sample(arm, "arm"), as_sample(baseline, "baseline")
+    name, method = "unpaired_equivalence", f"two one-sided Welch t tests, margin {margin:g}"
+    n = first.size + second.size
+    if min(first.size, second.size) < 2:
+        why = "Equivalence not tested: at least 2 replicates in either arm are needed."
+        return unanswered(name, n, method, why)
+    if is_constant(first) and is_constant(second):
+        return unanswered(name, n, method, "Both arms are constant: no spread to test equivalence with.")
+    estimates, _ = welch(first, second, 2 * level - 1)
+    difference, scale, df = welch_scale(first, second)
+    p = float(
+        max(special.stdtr(df, -(difference + margin) / scale), special.stdtr(df, (difference - margin) / scale))
+    )
+    interval = Interval(float(estimates.low), float(estimates.high), 2 * level - 1)
+    sentence = _sentence(
+        float(difference), interval, p, margin, level, f"{first.size} and {second.size} replicates"
+    )
+    assumptions = (independence(), normality(first, "arm"), normality(second, "baseline"), BEFOREHAND)
+    return Finding(name, float(difference), interval, n, method, sentence, p, assumptions=assumptions)
+
+
+def _sentence(estimate: float, interval: Interval, p: float, margin: float, level: float, over: str) -> str:
+    shown = "Equivalent" if p <= 1 - level else "Equivalence not shown"
+    return (
+        f"{shown} within ±{margin:g}: difference {wording.signed(estimate, interval.width / 2)}, "
+        f"{wording.bracket(interval, sign=True)}, TOST {wording.p_value(p)}, {over}."
+    )

@@ -28,7 +28,7 @@ def _checked(failures: int, trials: int) -> None:
 
 
 @STATISTICS.register(takes="counts", question="failures", default=True)
-def failure_rate(failures: int, trials: int, *, level: Level = 0.95) -> Finding:
+def failure_rate(failures: int, trials: int, *, level: Level = 0.95, event: str = "failed") -> Finding:
     """Share of replicates that broke (diverged, died) with Clopper and Pearson's exact interval."""
     _checked(failures, trials)
     method = "Clopper–Pearson exact interval"
@@ -36,7 +36,7 @@ def failure_rate(failures: int, trials: int, *, level: Level = 0.95) -> Finding:
         return unanswered("failure_rate", 0, method, "No rate: no replicate was run.")
     interval = exact_interval(failures, trials, level)
     sentence = (
-        f"{failures} of {trials} replicates failed: rate {failures / trials:.3g}, "
+        f"{failures} of {trials} replicates {event}: rate {failures / trials:.3g}, "
         f"{wording.percent(level)} interval [{interval.low:.3g}, {interval.high:.3g}]."
     )
     return Finding(

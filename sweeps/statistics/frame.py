@@ -6,13 +6,18 @@
 | `arm`, `is_baseline` | the arm in words |
 | `n`, `n_collapsed` | units averaged, and those among them that are broken |
 | `n_diverged`, `n_failed`, `n_stopped`, `n_missing` | replicates that are in no average |
-| `divergence_rate`, `…_low`, `…_high` | Clopper–Pearson |
+| `divergence_rate`, `…_low`, `…_high` | of units with a replicate that diverged; Clopper–Pearson |
+| `n_dead`, `dead_rate`, `…_low`, `…_high` | units that finished with a network that never predicts some class |
 | `mean`, `…_low`, `…_high` | Student t |
 | `sd`, `…_low`, `…_high`, `sd_healthy` | Bonett; without collapsed replicates |
 | `test_set_sd` | what a finite test set alone gives; this and the excess where correctness is recorded |
 | `excess_sd`, `…_low`, `…_high`, `excess_sd_healthy` | in excess of it; without collapsed replicates |
+| `p_excess`, `p_excess_corrected` | of none in excess, corrected over all arms |
 | `n_pairs` | seeds in both arms; 0: compared as independent samples |
 | `difference`, `…_low`, `…_high`, `effect`, `p_difference`, `p_difference_corrected` | arm minus baseline |
+| `equivalence_low`, `…_high`, `p_equivalence`, `…_corrected` | with a margin: two one-sided tests |
+| `divergence_difference`, `p_divergence`, `…_corrected` | of the rates, arm minus baseline; Fisher exact |
+| `dead_difference`, `p_dead`, `…_corrected` | the same of dead networks |
 | `better`, `…_low`, `…_high` | probability of improvement |
 | `variance_ratio`, `…_low`, `…_high`, `variance_ratio_healthy` | arm over baseline |
 | `excess_ratio`, `excess_ratio_healthy` | ratio of the variances in excess |
@@ -37,17 +42,30 @@ from sweeps.statistics.finding import Finding
 from sweeps.statistics.many import CORRECTION_NAMES
 from sweeps.statistics.verdict import sentence, verdict
 
-COUNTS = ("n", "n_diverged", "n_failed", "n_stopped", "n_missing", "n_collapsed", "n_pairs")
+COUNTS = ("n", "n_diverged", "n_failed", "n_stopped", "n_missing", "n_collapsed", "n_dead", "n_pairs")
 NUMBERS = (
     *(f"divergence_rate{end}" for end in ("", "_low", "_high")),
+    *(f"dead_rate{end}" for end in ("", "_low", "_high")),
     *(f"mean{end}" for end in ("", "_low", "_high")),
     *(f"sd{end}" for end in ("", "_low", "_high", "_healthy")),
     "test_set_sd",
     *(f"excess_sd{end}" for end in ("", "_low", "_high", "_healthy")),
+    "p_excess",
+    "p_excess_corrected",
     *(f"difference{end}" for end in ("", "_low", "_high")),
     "effect",
     "p_difference",
     "p_difference_corrected",
+    "equivalence_low",
+    "equivalence_high",
+    "p_equivalence",
+    "p_equivalence_corrected",
+    "divergence_difference",
+    "p_divergence",
+    "p_divergence_corrected",
+    "dead_difference",
+    "p_dead",
+    "p_dead_corrected",
     *(f"better{end}" for end in ("", "_low", "_high")),
     *(f"variance_ratio{end}" for end in ("", "_low", "_high", "_healthy")),
     "excess_ratio",
@@ -75,9 +93,11 @@ def comparison_frame(answers: Comparisons) -> pd.DataFrame:
 
 def _provenance(answers: Comparisons) -> dict[Hashable | None, Any]:
     kept: dict[Hashable | None, Any] = {}
-    names = [field.name for field in fields(answers) if field.name not in ("rows", "columns")]
+    names = [field.name for field in fields(answers) if field.name not in ("rows", "columns", "ranking")]
     kept |= {name: getattr(answers, name) for name in names}
+    kept["family"] = answers.family
     kept["columns"] = asdict(answers.columns)
+    kept["ranking"] = [finding.sentence for finding in answers.ranking]
     kept["correction"] = CORRECTION_NAMES[answers.correction]
     kept["baseline"] = shown(answers.baseline)
     return kept
@@ -97,6 +117,8 @@ def _row(row: Comparison, answers: Comparisons) -> dict[str, object]:
         "n_missing": row.counts.missing,
         "n_collapsed": row.collapsed,
         **_ends("divergence_rate", row.divergence),
+        "n_dead": None if row.dead is None else round((row.dead.estimate or 0.0) * row.dead.n),
+        **(_ends("dead_rate", row.dead) if row.dead else {}),
         **_ends("mean", row.location),
         **_ends("sd", row.spread),
         "sd_healthy": healthy.estimate,
@@ -120,6 +142,8 @@ def _excess(row: Comparison) -> dict[str, float | None]:
         "excess_sd_low": _deviation(interval.low) if interval else None,
         "excess_sd_high": _deviation(interval.high) if interval else None,
         "excess_sd_healthy": _deviation(healthy.estimate),
+        "p_excess": row.excess.p,
+        "p_excess_corrected": row.p_excess,
     }
 
 
@@ -136,6 +160,13 @@ def _versus(versus: Versus) -> dict[str, object]:
         "effect": versus.difference.effect,
         "p_difference": versus.difference.p,
         "p_difference_corrected": versus.p_difference,
+        **_equivalence(versus),
+        "divergence_difference": versus.divergence.estimate,
+        "p_divergence": versus.divergence.p,
+        "p_divergence_corrected": versus.p_divergence,
+        "dead_difference": _estimate(versus.dead),
+        "p_dead": None if versus.dead is None else versus.dead.p,
+        "p_dead_corrected": versus.p_dead,
         **_ends("better", versus.better),
         **_ends("variance_ratio", versus.ratio),
         "variance_ratio_healthy": healthy.estimate,
@@ -147,6 +178,18 @@ def _versus(versus: Versus) -> dict[str, object]:
         "p_variances_healthy_corrected": versus.p_healthy,
         "detectable_ratio": versus.smallest_ratio.estimate,
         "detectable_difference": None if smallest is None else smallest.estimate,
+    }
+
+
+def _equivalence(versus: Versus) -> dict[str, object]:
+    if versus.equivalence is None:
+        return {}
+    ends = _ends("equivalence", versus.equivalence)
+    return {
+        "equivalence_low": ends["equivalence_low"],
+        "equivalence_high": ends["equivalence_high"],
+        "p_equivalence": versus.equivalence.p,
+        "p_equivalence_corrected": versus.p_equivalence,
     }
 
 

@@ -43,15 +43,18 @@ class Arm:
         settings: The factor and the arm columns with their values.
         values: Metric of the finished replicates by unit and averaged columns.
         replicates: Their replicate ids, where the table has any.
-        dead: Those among them that never predict some class.
+        dead: Those among them that never predict some class; None where that is not recorded.
         resolution: Step in which the metric is measured, as far as the table shows: its smallest difference.
+        settled: Units with a replicate that finished or diverged; `diverged`: those with one that diverged.
         counts: All replicates by how they ended.
     """
 
     settings: Mapping[str, Cell]
     values: dict[Key, float] = field(default_factory=dict)
     replicates: dict[Key, str] = field(default_factory=dict)
-    dead: set[Key] = field(default_factory=set)
+    dead: set[Key] | None = None
+    settled: set[tuple[Cell, ...]] = field(default_factory=set)
+    diverged: set[tuple[Cell, ...]] = field(default_factory=set)
     statuses: list[str] = field(default_factory=list)
     resolution: float = 0.0
 
@@ -68,7 +71,7 @@ class Arm:
 
     def dead_units(self) -> set[tuple[Cell, ...]]:
         """Units with a dead replicate."""
-        return {unit for unit, _ in self.dead}
+        return {unit for unit, _ in self.dead or ()}
 
 
 @dataclass(frozen=True)
@@ -94,22 +97,26 @@ def arrange(table: pd.DataFrame, columns: Columns, baseline: object, metric: str
     keys = zip(cells(table, columns.unit), cells(table, columns.averaged), strict=True)
     rows = zip(cells(table, columns.group), cells(table, names), keys, _outcomes(table, metric), strict=True)
     names_of = table["replicate_id"].astype(str).tolist() if "replicate_id" in table.columns else None
-    step = resolution_of(table, metric)
+    step, knows_dead = resolution_of(table, metric), DEAD_COLUMN in table.columns
     taken: dict[tuple[object, ...], int] = {}
     for row, (group, settings, key, (status, value, dead)) in enumerate(rows):
-        fresh = Arm(dict(zip(names, settings, strict=True)), resolution=step)
+        fresh = Arm(dict(zip(names, settings, strict=True)), dead=set() if knows_dead else None, resolution=step)
         arm = groups.setdefault(group, {}).setdefault(settings, fresh)
         first = taken.setdefault((group, settings, key), row) if columns.unit else row
         if first != row:
             refuse(table.iloc[[first, row]], metric, columns.unit, key[0])
             continue
         arm.statuses.append(status)
+        place = key if columns.unit else ((row,), key[1])
+        if status in (Status.FINISHED, Status.DIVERGED, MISSING):
+            arm.settled.add(place[0])
+        if status == Status.DIVERGED:
+            arm.diverged.add(place[0])
         if status == Status.FINISHED:
-            place = key if columns.unit else ((row,), key[1])
             arm.values[place] = value
             if names_of is not None:
                 arm.replicates[place] = names_of[row]
-            if dead:
+            if dead and arm.dead is not None:
                 arm.dead.add(place)
     ordered = sorted(groups.items(), key=lambda item: [order(value) for value in item[0]])
     return [_group(dict(zip(columns.group, key, strict=True)), arms, baseline) for key, arms in ordered]

@@ -45,16 +45,20 @@ def small_sample_correction(df: int) -> float:
     return float(np.exp(special.gammaln(df / 2) - special.gammaln((df - 1) / 2)) / np.sqrt(df / 2))
 
 
-def welch(arm: Array, baseline: Array, level: float) -> tuple[Estimates, Array]:
-    """Welch's t interval and p value of a difference of means along the last axes.
+def welch_scale(arm: Array, baseline: Array) -> tuple[Array, Array, Array]:
+    """Difference of means along the last axes, its standard error and degrees of freedom.
 
     Source: Welch, Biometrika 34 (1947) 28, with Satterthwaite's degrees of freedom.
     """
     n, m = arm.shape[-1], baseline.shape[-1]
     first, second = arm.var(axis=-1, ddof=1) / n, baseline.var(axis=-1, ddof=1) / m
     df = (first + second) ** 2 / (first**2 / (n - 1) + second**2 / (m - 1))
-    difference = arm.mean(axis=-1) - baseline.mean(axis=-1)
-    scale = np.sqrt(first + second)
+    return arm.mean(axis=-1) - baseline.mean(axis=-1), np.sqrt(first + second), df
+
+
+def welch(arm: Array, baseline: Array, level: float) -> tuple[Estimates, Array]:
+    """Welch's t interval and p value of a difference of means along the last axes."""
+    difference, scale, df = welch_scale(arm, baseline)
     half = t_quantile(df, level) * scale
     return Estimates(difference, difference - half, difference + half), t_p_value(difference / scale, df)
 

@@ -87,7 +87,11 @@ def ranking(
                 f"(critical difference {2 * half:.2f}, Friedman {wording.p_value(p)}).",
                 p,
                 assumptions=("blocks independent",),
-                details={"arm": names[index], "critical_difference": 2 * half},
+                details={
+                    "arm": names[index],
+                    "critical_difference": 2 * half,
+                    "alike": "; ".join(alike),
+                },
             )
         )
     return tuple(findings)

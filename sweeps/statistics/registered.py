@@ -16,6 +16,7 @@ from sweeps.statistics import (
     power,
     ranking,
     sequential,
+    shares,
     spread,
     spread_tests,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "power",
     "ranking",
     "sequential",
+    "shares",
     "spread",
     "spread_tests",
 ]

@@ -15,6 +15,7 @@ the table functions go by.
 | `p_values` | `p_values`, shape (tests,) |
 | `blocks` | `values`, shape (blocks, arms) and `names` of the arms |
 | `levels` | `values`, shape (rows,) and `factors`, a mapping from names to labels of shape (rows,) |
+| `nested` | `values`, shape (rows,), then `sources` and `dimensions`, two such mappings |
 | `plan` | `n`, replicates an arm |
 | `xy` | `measure`, `metric`, both shape (replicates,), and optionally `groups` and `clusters` of that shape |
 """

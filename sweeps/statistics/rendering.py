@@ -35,7 +35,8 @@ LATEX_ESCAPES = str.maketrans(
 def presentable(frame: pd.DataFrame) -> pd.DataFrame:
     """The columns people read, as text: n, mean ± half-width, sd, difference, variance ratio, p, verdict.
 
-    Spreads without collapsed replicates have columns where some collapsed, those in excess of the test set's where
+    Rates of diverged and dead networks are always there, with their exact intervals. Spreads without collapsed
+    replicates have columns where some collapsed, those in excess of the test set's where
     correctness is known.
     """
     groups = list(frame.attrs["columns"]["group"])
@@ -45,7 +46,8 @@ def presentable(frame: pd.DataFrame) -> pd.DataFrame:
             **{name: [shown(cell(value)) for value in frame[name]] for name in groups},
             "arm": frame["arm"],
             "n": frame["n"].astype(str),
-            "diverged": frame["n_diverged"].astype(str),
+            "diverged [rate]": [_rate(row, "divergence_rate", row["n_diverged"]) for _, row in frame.iterrows()],
+            "dead [rate]": [_rate(row, "dead_rate", row["n_dead"]) for _, row in frame.iterrows()],
             "collapsed": frame["n_collapsed"].astype(str),
             "mean": [_give_or_take(row, "mean") for _, row in frame.iterrows()],
             "sd": [_ratio(row, "sd") for _, row in frame.iterrows()],
@@ -54,6 +56,7 @@ def presentable(frame: pd.DataFrame) -> pd.DataFrame:
             **_optional(frame, "the same without collapsed", "excess_sd_healthy", broken and known),
             "difference": [_interval(row, "difference") for _, row in frame.iterrows()],
             "p": [_p_value(row["p_difference_corrected"]) for _, row in frame.iterrows()],
+            **_equivalence(frame),
             "effect": ["" if value is pd.NA else wording.signed(value, 0.1) for value in frame["effect"]],
             "P(better)": ["" if value is pd.NA else f"{value:.2f}" for value in frame["better"]],
             "variance ratio": [_ratio(row, "variance_ratio") for _, row in frame.iterrows()],
@@ -75,6 +78,23 @@ def _optional(
     if ends:
         return {title: [_ratio(row, name) for _, row in frame.iterrows()]}
     return {title: ["" if value is pd.NA else wording.ratio(value) for value in frame[name]]}
+
+
+def _rate(row: pd.Series, name: str, count: Any) -> str:
+    """`2 [0.025, 0.56]`: a count, and the exact interval of the rate; a dash where it is not known."""
+    if count is pd.NA:
+        return "—"
+    if row[name] is pd.NA:
+        return str(count)
+    return f"{count} [{row[f'{name}_low']:.2g}, {row[f'{name}_high']:.2g}]"
+
+
+def _equivalence(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """The p values of equivalence, where a margin was stated."""
+    margin = frame.attrs["margin"]
+    if margin is None:
+        return {}
+    return {f"p (within ±{margin:g})": [_p_value(p) for p in frame["p_equivalence_corrected"]]}
 
 
 def render(frame: pd.DataFrame, style: Format = "table") -> str:

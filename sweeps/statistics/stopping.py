@@ -11,6 +11,8 @@ from sweeps.statistics.location import mean_interval
 from sweeps.statistics.samples import Array
 from sweeps.statistics.sequential import look_level, looks
 from sweeps.statistics.simulation import Setting, draw
+from sweeps.statistics.spread import paired_ratio_interval
+from sweeps.statistics.spread_tests import brown_forsythe_test
 
 
 class Stopped(NamedTuple):
@@ -47,6 +49,48 @@ def stopped(
         seeds=float(ends.mean()),
         exhausted=float((ends == most).mean()),
     )
+
+
+class StoppedPairs(NamedTuple):
+    """Over many simulated pairs of arms of equal variance, the first of which was looked at until it was narrow.
+
+    Attributes:
+        ratio: Median ratio of the variances, looked at over twin; without looks it is close to 1.
+        covered: Share of intervals of the ratio that cover 1.
+        rejected: Share in which Brown and Forsythe's test rejects equal variances at 5 %.
+        mean_covered: Share of intervals of the mean difference by seed that cover 0.
+    """
+
+    ratio: float
+    covered: float
+    rejected: float
+    mean_covered: float
+
+
+def stopped_pairs(
+    distribution: str,
+    first: int,
+    most: int,
+    width: float,
+    correlation: float = 0.5,
+    simulations: int = 4000,
+    seed: int = 0,
+) -> StoppedPairs:
+    """Add seeds to an arm, and to its twin with it, until the arm's interval is narrow, and compare the two."""
+    arm, twin = draw(Setting(distribution, most, correlation), simulations, seed)
+    sizes = looks(first, most)
+    _, ends = _until(arm, sizes, width, look_level(0.95, len(sizes)))
+    ratios, covered, rejected, means = [], 0, 0, 0
+    for n in sizes:
+        ours = ends == n
+        one, other = arm[ours, :n], twin[ours, :n]
+        ratio, low, high = paired_ratio_interval(one, other, 0.95)
+        ratios.append(ratio)
+        covered += int(((low <= 1) & (high >= 1)).sum())
+        rejected += int((brown_forsythe_test(one, other).p <= 0.05).sum())
+        means += int(_covers(one - other, 0.95).sum())
+    shares = (covered / simulations, rejected / simulations, means / simulations)
+    return StoppedPairs(float(np.median(np.concatenate(ratios))), *shares)
 
 
 def _until(

@@ -10,23 +10,20 @@ import pandas as pd
 from sweeps.statistics.association import association
 from sweeps.statistics.cells import Cell, cells, numbers, require
 from sweeps.statistics.columns import assign, varies, varying_configuration, varying_seeds, without_aliases
-from sweeps.statistics.comparing import mode_of
 from sweeps.statistics.decomposition import variance_shares
-from sweeps.statistics.failures import failure_rate
 from sweeps.statistics.finding import Finding
-from sweeps.statistics.groups import Arm, arrange, resolution_of
+from sweeps.statistics.groups import arrange
 from sweeps.statistics.improvement import Mode
 from sweeps.statistics.many import Correction, adjusted
-from sweeps.statistics.ranking import ranking
-from sweeps.statistics.registered import STATISTICS
 from sweeps.statistics.repeats import each_once
 from sweeps.statistics.samples import Array
+from sweeps.statistics.shares import nested_shares
+from sweeps.statistics.standings import rank_groups
 from sweeps.status import Status
-from sweeps.units import SOURCES, averaged, crossed_with
+from sweeps.units import averaged
 
 # Words in the names of metrics.
 OUTCOMES = ("accuracy", "loss", "penalty", "test_examples")
-PER_TRIAL = ("mean", "sd", "collapse")
 
 
 def finding_frame(findings: Sequence[Finding], labels: Sequence[dict[str, Cell]]) -> pd.DataFrame:
@@ -51,19 +48,6 @@ def finding_frame(findings: Sequence[Finding], labels: Sequence[dict[str, Cell]]
     return frame.astype(dict.fromkeys(numbers, "Float64")) if rows else frame
 
 
-def sample_of(ended: pd.DataFrame, rows: pd.DataFrame, metric: str) -> Array:
-    """One value a unit from a trial's replicates that ended well, `rows` being all of them; see `sweeps.units`."""
-    values = values_of(ended, metric)
-    seeds = {f"seeds.{name}": name for name in SOURCES if f"seeds.{name}" in rows.columns}
-    if len(seeds) < 2 or sum(rows[column].nunique(dropna=False) > 1 for column in seeds) < 2:
-        return values
-    crossing = crossed_with(rows[list(seeds)].rename(columns=seeds).to_dict("records"))
-    if crossing is None:
-        return values
-    unit, others = cells(ended, [f"seeds.{crossing[0]}"]), cells(ended, [f"seeds.{name}" for name in crossing[1]])
-    return np.array(list(averaged(values.tolist(), unit, others).values()), dtype=np.float64)
-
-
 def finished(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Rows that finished with a finite metric, each replicate once."""
     require(table, [metric])
@@ -79,52 +63,6 @@ def values_of(rows: pd.DataFrame, column: str) -> Array:
     return numbers(rows, column)
 
 
-def describe_trials(
-    table: pd.DataFrame,
-    *,
-    metric: str = "validation_accuracy",
-    statistics: Sequence[str] = PER_TRIAL,
-    trial: str = "trial_id",
-    level: float = 0.95,
-    mode: Mode | None = None,
-) -> pd.DataFrame:
-    """Statistics of each trial over its finished seeds, and the rate at which its replicates diverged.
-
-    Where sources of chance are crossed, a seed is one initialisation averaged over the rest, as in a comparison.
-
-    Args:
-        table: A row a replicate.
-        metric: Column described.
-        statistics: Registered statistics of one sample.
-        trial: Column that tells trials apart.
-        level: Coverage of the intervals.
-        mode: Whether more (`max`) or less (`min`) of the metric is better; by default told from its name.
-
-    Raises:
-        UnknownColumn: A name is no column.
-        UnknownName: A name is no statistic.
-    """
-    require(table, [trial, metric])
-    entries = [STATISTICS[name] for name in statistics]
-    known = {
-        "level": level,
-        "worse": "low" if (mode or mode_of(metric)) == "max" else "high",
-        "resolution": resolution_of(table, metric),
-    }
-    options = [{name: known[name] for name in entry.options.model_fields if name in known} for entry in entries]
-    groups = dict(iter(finished(table, metric).groupby(trial)))
-    findings: list[Finding] = []
-    labels: list[dict[str, Cell]] = []
-    for name, rows in each_once(table).groupby(trial, sort=False):
-        sample = sample_of(groups[name], rows, metric) if name in groups else np.empty(0)
-        ended = rows["status"].astype(str) if "status" in rows else pd.Series([str(Status.FINISHED)] * len(rows))
-        diverged = int((ended == Status.DIVERGED).sum())
-        findings += [entry.function(sample, **chosen) for entry, chosen in zip(entries, options, strict=True)]
-        findings.append(failure_rate(diverged, diverged + int((ended == Status.FINISHED).sum()), level=level))
-        labels += [{trial: name}] * (len(entries) + 1)
-    return finding_frame(findings, labels)
-
-
 def decompose(
     table: pd.DataFrame,
     *,
@@ -135,7 +73,8 @@ def decompose(
     """Shares of variance of the sources of chance and of the swept dimensions, a row each.
 
     By default the factors are every seed column and every configuration column that varies; pruning options
-    vary together with the rule, so that they count as one factor, `prune`.
+    vary together with the rule, so that they count as one factor, `prune`. Seeds are nested in the configuration:
+    see `sweeps.statistics.nested`.
 
     Raises:
         UnknownColumn: A name is no column.
@@ -144,7 +83,7 @@ def decompose(
     names = (
         list(factors)
         if factors is not None
-        else [*varying_seeds(rows), *without_aliases(rows, varying_configuration(rows))]
+        else [*_sources(rows), *without_aliases(rows, varying_configuration(rows))]
     )
     require(table, names)
     pruning = [name for name in names if name.startswith("prune.")] if factors is None else []
@@ -153,9 +92,21 @@ def decompose(
         name = pruning[0] if len(pruning) == 1 else "prune"
         labels[name] = [str(parts) for parts in cells(rows, pruning)]
     coded = {name: np.unique(text, return_inverse=True)[1] for name, text in labels.items()}
-    findings = variance_shares(values_of(rows, metric), coded, level=level)
+    chance = {name: code for name, code in coded.items() if name.startswith("seeds.") or name == "seed"}
+    swept = {name: code for name, code in coded.items() if name not in chance}
+    values = values_of(rows, metric)
+    findings = (
+        nested_shares(values, chance, swept, level=level)
+        if chance
+        else variance_shares(values, swept, level=level)
+    )
     factors_of: list[dict[str, Cell]] = [{"factor": finding.details.get("factor")} for finding in findings]
     return finding_frame(findings, factors_of)
+
+
+def _sources(rows: pd.DataFrame) -> list[str]:
+    """Columns of chance that vary: those of seeds, or `seed` in a plain table."""
+    return varying_seeds(rows) or [name for name in ("seed",) if name in rows.columns and varies(rows, name)]
 
 
 def associate(
@@ -229,31 +180,15 @@ def rank_arms(
 ) -> pd.DataFrame:
     """Mean ranks of a factor's arms over blocks, best first; a block is a seed of a group that all arms finished.
 
-    Seeds of one group share its configuration, so blocks are independent only given it. Arms are those of
-    `compare`.
+    Arms are those of `compare`, which ranks them, too, where there are three or more.
 
     Raises:
         UnknownColumn: A name is no column.
     """
     require(table, [factor, metric])
-    columns = assign(table, factor, baseline, within, unit)
-    blocks: list[list[float]] = []
-    names: dict[tuple[Cell, ...], str] = {}
-    groups = [(g.baselines + g.arms) for g in arrange(table, columns, baseline, metric)]
-    for arms in groups:
-        names |= {tuple(arm.settings.values()): _label(arm) for arm in arms}
-    for arms in groups:
-        by_settings = {tuple(arm.settings.values()): arm.units() for arm in arms}
-        if len(by_settings) == len(names):
-            shared = set.intersection(*(set(units) for units in by_settings.values()))
-            blocks += [[by_settings[key][unit] for key in names] for unit in sorted(shared, key=str)]
-    values = np.array(blocks, dtype=np.float64).reshape(len(blocks), len(names))
-    findings = ranking(values, list(names.values()), mode=mode, level=level)
+    groups = arrange(table, assign(table, factor, baseline, within, unit), baseline, metric)
+    findings = rank_groups(groups, mode, level)
     return finding_frame(findings, [{"arm": finding.details.get("arm")} for finding in findings])
-
-
-def _label(arm: Arm) -> str:
-    return ", ".join(str(value) for value in arm.settings.values() if value is not None)
 
 
 def measures_of(table: pd.DataFrame, metric: str) -> list[str]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sweeps.statistics import wording
 from sweeps.statistics.columns import Columns
 from sweeps.statistics.comparison import Comparison, Comparisons, Versus, shown
+from sweeps.statistics.finding import Finding
 from sweeps.statistics.many import CORRECTION_NAMES
 
 ALSO_HEALTHY = "also among healthy seeds"
@@ -50,15 +51,31 @@ def verdict(row: Comparison, answers: Comparisons) -> str:
     if row.versus is None:
         return "" if row.is_baseline and not row.obstacle else "not compared"
     alpha = 1 - answers.level
-    return f"{_mean_verdict(row.versus, alpha)}; {_variance_verdict(row.versus, alpha)}"
+    parts = [_mean_verdict(row.versus, answers), _variance_verdict(row.versus, alpha)]
+    return "; ".join([*parts, *_failure_verdicts(row.versus, alpha)])
 
 
-def _mean_verdict(versus: Versus, alpha: float) -> str:
+def _mean_verdict(versus: Versus, answers: Comparisons) -> str:
+    alpha = 1 - answers.level
     if versus.p_difference is None or versus.difference.estimate is None:
         return "means not tested"
+    alike = versus.p_equivalence is not None and versus.p_equivalence <= alpha
     if versus.p_difference > alpha:
-        return "no difference in means shown"
-    return "mean higher" if versus.difference.estimate > 0 else "mean lower"
+        return f"means equivalent within ±{answers.margin:g}" if alike else "no difference in means shown"
+    direction = "mean higher" if versus.difference.estimate > 0 else "mean lower"
+    return f"{direction}, but equivalent within ±{answers.margin:g}" if alike else direction
+
+
+def _failure_verdicts(versus: Versus, alpha: float) -> list[str]:
+    """What the corrected tests say about networks that broke; nothing where they show no difference."""
+    found = []
+    for finding, p, words in (
+        (versus.divergence, versus.p_divergence, ("diverges more often", "diverges less often")),
+        (versus.dead, versus.p_dead, ("dead networks more often", "dead networks less often")),
+    ):
+        if finding is not None and finding.estimate and p is not None and p <= alpha:
+            found.append(words[0] if finding.estimate > 0 else words[1])
+    return found
 
 
 def variance_change(versus: Versus, alpha: float) -> Change | None:
@@ -106,7 +123,8 @@ def sentence(row: Comparison, answers: Comparisons) -> str:
     """The whole comparison of one arm, numbers included, ready to be printed under a table."""
     parts = [f"{_place(row)}: {answers.metric}: {wording.lowered(row.location.sentence)}", *_broken(row)]
     parts += [row.spread.sentence] if row.versus is None else []
-    parts += [row.excess.sentence] if row.excess is not None else []
+    if row.excess is not None:
+        parts.append(row.excess.sentence + _adjusted(row.p_excess, "p_excess", answers, "arm"))
     parts += [row.obstacle] if row.versus is None else _against(row.versus, answers)
     return " ".join(part for part in [*parts, _conditions(answers)] if part)
 
@@ -120,12 +138,19 @@ def _broken(row: Comparison) -> list[str]:
     """What did not end well, first: a mean over the finished ones says nothing about the others."""
     counts, parts = row.counts, []
     if counts.diverged:
-        parts.append(f"{counts.diverged} of {wording.plural(row.divergence.n, 'replicate')} diverged, in no mean.")
+        ended = counts.finished + counts.missing + counts.diverged
+        text = f"{counts.diverged} of {wording.plural(ended, 'replicate')} diverged, in no mean"
+        parts.append(f"{text}: {_rate(row.divergence)}.")
     for number, ending in ((counts.failed, "failed"), (counts.stopped, "stopped early")):
         if number:
             parts.append(f"{wording.plural(number, 'replicate')} {ending}, in no mean.")
     if counts.missing:
         parts.append(f"{wording.plural(counts.missing, 'replicate')} finished without the metric.")
+    if row.dead is not None and row.dead.estimate:
+        gone = round(row.dead.estimate * row.dead.n)
+        parts.append(
+            f"{gone} of {wording.plural(row.dead.n, 'seed')} never predict some class: {_rate(row.dead)}."
+        )
     if row.healthy_spread is not None:
         parts.append(f"{row.collapsed} collapsed; without them: {wording.lowered(row.healthy_spread.sentence)}")
     if row.healthy_excess is not None:
@@ -133,33 +158,57 @@ def _broken(row: Comparison) -> list[str]:
     return parts
 
 
+def _rate(finding: Finding) -> str:
+    """`rate 0.2, 95 % interval [0.04, 0.48]`."""
+    assert finding.estimate is not None  # noqa: S101 - asked by the caller
+    assert finding.interval is not None  # noqa: S101 - a rate has one
+    ends = f"[{finding.interval.low:.2g}, {finding.interval.high:.2g}]"
+    return f"rate {finding.estimate:.2g} of seeds, {wording.percent(finding.interval.level)} interval {ends}"
+
+
+def _failures(versus: Versus, answers: Comparisons) -> list[str]:
+    """Whether arms differ in how often networks broke, where any did."""
+    found = []
+    for finding, name, what in (
+        (versus.divergence, "p_divergence", "Divergence"),
+        (versus.dead, "p_dead", "Dead networks"),
+    ):
+        if finding is not None and finding.estimate:
+            adjusted = _adjusted(getattr(versus, name), name, answers)
+            found.append(f"{what}: {wording.lowered(finding.sentence)}{adjusted}")
+    return found
+
+
 def _against(versus: Versus, answers: Comparisons) -> list[str]:
     """Difference, ratio, test and what could have been seen."""
     parts = [] if versus.paired else ["The arms have no seed in common, so nothing is paired."]
-    parts += [versus.difference.sentence + _adjusted(versus.p_difference, answers.family[0], answers)]
+    parts += [versus.difference.sentence + _adjusted(versus.p_difference, "p_difference", answers)]
+    if versus.equivalence is not None:
+        parts.append(versus.equivalence.sentence)
+        parts[-1] += _adjusted(versus.p_equivalence, "p_equivalence", answers)
     parts += [versus.ratio.sentence, *([versus.excess_ratio.sentence] if versus.excess_ratio else [])]
     parts.append(versus.equality.sentence)
-    parts[-1] += _adjusted(versus.p_variances, answers.family[1], answers)
+    parts[-1] += _adjusted(versus.p_variances, "p_variances", answers)
     parts.append(versus.smallest_ratio.sentence + _corrected_level(answers))
     if versus.healthy_ratio is not None:
         parts.append(f"Among seeds healthy in both arms: {wording.lowered(versus.healthy_ratio.sentence)}")
     if versus.healthy_equality is not None:
         parts.append(f"Among these: {wording.lowered(versus.healthy_equality.sentence)}")
-        parts[-1] += _adjusted(versus.p_healthy, answers.family[1], answers)
+        parts[-1] += _adjusted(versus.p_healthy, "p_healthy", answers)
     if versus.healthy_excess_ratio is not None:
         parts.append(f"Among these: {wording.lowered(versus.healthy_excess_ratio.sentence)}")
-    return parts
+    return [*parts, *_failures(versus, answers)]
 
 
 def _corrected_level(answers: Comparisons) -> str:
     return "" if answers.correction == "none" or max(answers.family) < 2 else " This is at the corrected level."
 
 
-def _adjusted(p: float | None, family: int, answers: Comparisons) -> str:
+def _adjusted(p: float | None, family: str, answers: Comparisons, what: str = "comparison") -> str:
     if p is None or answers.correction == "none":
         return ""
     name = CORRECTION_NAMES[answers.correction]
-    return f" {name} over {wording.plural(family, 'comparison')}: {wording.p_value(p)}."
+    return f" {name} over {wording.plural(answers.families[family], what)}: {wording.p_value(p)}."
 
 
 def conditions(columns: Columns) -> str:

@@ -25,6 +25,7 @@ ORDINARY: dict[str, tuple[Any, ...]] = {
     "p_values": ([0.01, 0.2, 0.03],),
     "blocks": (GENERATOR.standard_normal((6, 3)), ["a", "b", "c"]),
     "levels": (ARM[:9], {"initialisation": np.arange(9) // 3, "data_order": np.arange(9) % 3}),
+    "nested": (ARM[:9], {"initialisation": np.arange(9) // 3}, {"width": np.arange(9) % 3}),
     "plan": (10,),
     "xy": (ARM, BASELINE),
 }
@@ -43,6 +44,13 @@ DEGENERATE: dict[str, list[tuple[Any, ...]]] = {
         (SAME, {"a": np.arange(8) % 2}),
         (ARM, {"a": np.arange(10)}),
         (ARM[:7], {"a": [0, 0, 0, 1, 1, 1, 1]}),
+    ],
+    "nested": [
+        (ONE, {"a": [0]}, {"b": [0]}),
+        (SAME, {"a": np.arange(8) // 2}, {"b": np.arange(8) % 2}),
+        (ARM, {"a": np.arange(10)}, {}),
+        (ARM[:7], {"a": [0, 0, 0, 1, 1, 1, 1]}, {"b": [0, 1, 2, 0, 1, 2, 0]}),
+        (ARM[:6], {"a": [0, 1, 2, 3, 4, 5]}, {"b": [0, 0, 0, 1, 1, 1]}),
     ],
     "plan": [(0,), (1,), (2,), (3,)],
     "xy": [(NONE, NONE), (ONE, ONE), (SAME, ARM[:8]), (ARM[:8], SAME), (ARM, ARM)],

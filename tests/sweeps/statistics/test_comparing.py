@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import ttost_paired
 
 from sweeps.statistics import compare, compare_arms
-from sweeps.statistics.errors import NotNumbers, UnknownBaseline, UnknownColumn
+from sweeps.statistics.errors import NotNumbers, UnknownBaseline, UnknownChoice, UnknownColumn
 
 
 def arm(table, width="[64]", aggressiveness=None):
@@ -222,7 +224,7 @@ def test_all_diverged_gives_a_sentence(sweep_table):
     answer = compare(table, factor="prune.rule", baseline="none")
     assert list(answer["n"]) == [10, 0, 0]
     assert answer["sentence"].str.contains("10 of 10 replicates diverged").sum() == 2
-    assert answer["verdict"].iloc[1] == "means not tested; variances not tested"
+    assert answer["verdict"].iloc[1] == "means not tested; variances not tested; diverges more often"
     assert no_nan(answer)
 
 
@@ -310,3 +312,79 @@ def test_importing_the_package_is_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_rates_of_broken_networks_are_there_compared_and_corrected(sweep_table):
+    table = sweep_table()
+    gone = (table["prune.aggressiveness"] == 0.5) & (table["seeds.initialisation"] < 8)
+    table.loc[gone, "status"] = "diverged"
+    table.loc[table["prune.rule"].eq("none") & (table["seeds.initialisation"] < 9), "classes_never_predicted"] = 3
+    answer = compare(table, factor="prune.rule", baseline="none").set_index("prune.aggressiveness")
+    row = answer.loc[0.5]
+    fisher = stats.fisher_exact(np.array([[8, 2], [0, 10]])).pvalue
+    assert row["p_divergence"] == pytest.approx(fisher)
+    assert row["p_divergence_corrected"] == pytest.approx(2 * fisher)
+    assert row["divergence_difference"] == pytest.approx(0.8)
+    assert "diverges more often" in row["verdict"]
+    other = answer.loc[0.25]
+    assert (other["n_dead"], other["dead_rate"]) == (0, 0)
+    assert other["dead_rate_high"] == pytest.approx(stats.binomtest(0, 10).proportion_ci().high)
+    assert other["dead_difference"] == pytest.approx(-0.9)
+    assert other["p_dead"] == pytest.approx(stats.fisher_exact(np.array([[0, 10], [9, 1]])).pvalue)
+    assert "dead networks less often" in other["verdict"]
+    assert "Dead networks: 0 of 10 replicates failed against 9 of 10" in other["sentence"]
+    unknown = compare(table.drop(columns="classes_never_predicted"), factor="prune.rule", baseline="none")
+    assert unknown["dead_rate"].isna().all()
+    assert unknown["n_dead"].isna().all()
+
+
+def test_a_rate_of_divergence_over_crossed_seeds_counts_initialisations(sweep_table):
+    table = sweep_table(seeds=10, data_orders=3)
+    gone = (table["prune.aggressiveness"] == 0.5) & (table["seeds.initialisation"] < 2)
+    table.loc[gone, "status"] = "diverged"
+    row = compare(table, factor="prune.rule", baseline="none").set_index("prune.aggressiveness").loc[0.5]
+    assert row["n_diverged"] == 6
+    assert row["divergence_rate"] == pytest.approx(0.2)
+    assert row["divergence_rate_high"] == pytest.approx(stats.binomtest(2, 10).proportion_ci().high)
+    assert "6 of 30 replicates diverged, in no mean: rate 0.2 of seeds" in row["sentence"]
+
+
+def test_a_margin_tests_equivalence_and_corrects_it(sweep_table):
+    table = sweep_table(gain=0.0001)
+    answer = compare(table, factor="prune.rule", baseline="none", margin=0.02)
+    values = {
+        a: rows["test_accuracy"].to_numpy() for a, rows in table.groupby("prune.aggressiveness", dropna=False)
+    }
+    twin = table[table["prune.rule"] == "none"]["test_accuracy"].to_numpy()
+    expected = [ttost_paired(values[a], twin, -0.02, 0.02)[0] for a in (0.25, 0.5)]
+    assert list(answer["p_equivalence"][1:]) == pytest.approx(expected)
+    holm = multipletests(expected, method="holm")[1]
+    assert list(answer["p_equivalence_corrected"][1:]) == pytest.approx(list(holm))
+    assert answer["verdict"][1:].str.startswith("means equivalent within ±0.02").all()
+    assert answer["sentence"][1:].str.contains("Equivalent within ±0.02: difference").all()
+    without = compare(table, factor="prune.rule", baseline="none")
+    assert without["p_equivalence"].isna().all()
+    for margin in (0.0, -1.0, float("nan")):
+        with pytest.raises(UnknownChoice, match=r"margin is .*; allowed: finite and above 0"):
+            compare(table, factor="prune.rule", baseline="none", margin=margin)
+
+
+def test_three_arms_are_ranked_and_two_are_not(sweep_table):
+    table = sweep_table(aggressiveness=(0.25, 0.5), gain=0.05)
+    ranked = compare(table, factor="prune.rule", baseline="none").attrs["ranking"]
+    assert len(ranked) == 3
+    assert ranked[-1].startswith("none: mean rank 3.00 of 3 over 10 blocks")
+    assert "not told apart" in ranked[0]
+    two = table[table["prune.aggressiveness"] != 0.5]
+    assert compare(two, factor="prune.rule", baseline="none").attrs["ranking"] == []
+
+
+def test_no_excess_is_corrected_over_all_arms(sweep_table):
+    table = sweep_table()
+    generator = np.random.default_rng(0)
+    correct = {name: generator.random(500) < 0.9 for name in table["replicate_id"]}
+    table["test_accuracy"] = [bits.mean() for bits in correct.values()]
+    answer = compare(table, factor="prune.rule", baseline="none", correct=correct)
+    p_values = answer["p_excess"].to_numpy(dtype=float)
+    assert list(answer["p_excess_corrected"]) == pytest.approx(list(multipletests(p_values, method="holm")[1]))
+    assert answer["sentence"].str.contains("Holm over 3 arms: p = ").all()
