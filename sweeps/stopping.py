@@ -25,6 +25,7 @@ from sweeps.planning import PlannedTrial
 from sweeps.spec import Objective, SweepSpec
 from sweeps.status import Status
 from sweeps.stoppers import Curve, Look
+from sweeps.units import by_unit
 
 STOP = "stop.json"
 _EMPTY = Curve((), ())
@@ -76,6 +77,7 @@ class Recorded:
 def recorded(sweep: Path, trial: PlannedTrial, goal: Objective) -> Recorded:
     """Read what is recorded of a trial, as a stopper sees it."""
     histories, statuses = [], []
+    seeds = [replicate.seeds.document() for replicate in trial.replicates]
     for replicate in trial.replicates:
         folder = records.replicate_folder(sweep, trial.trial_id, replicate.replicate_id)
         histories.append({row["epoch"]: row for row in records.read_history(folder)})
@@ -87,7 +89,7 @@ def recorded(sweep: Path, trial: PlannedTrial, goal: Objective) -> Recorded:
         lines = [rows.get(epoch) for rows in histories]
         if any(line is None and not has_ended for line, has_ended in zip(lines, ended, strict=True)):
             break
-        samples.append(tuple(_number(line, goal.metric) for line in lines))
+        samples.append(tuple(by_unit([_number(line, goal.metric) for line in lines], seeds)))
         times.append(max(int(line["time"]) for line in lines if line is not None))
     scores = tuple(score_of(values, goal) for values in samples)
     turned = tuple(tuple(sign_of(goal) * value for value in values) for values in samples)

@@ -33,6 +33,22 @@ def _triples(seeds: Sequence[Mapping[Any, Any]]) -> set[tuple[Any, ...]]:
     return {tuple(one.get(name) for name in SOURCES) for one in seeds}
 
 
+def by_unit(values: Sequence[float], seeds: Sequence[Mapping[Any, Any]]) -> list[float]:
+    """Values of all replicates of one trial as one a unit, averaged over what is crossed with it; NaN stays NaN.
+
+    Args:
+        values: Of each replicate.
+        seeds: Of each, by source.
+    """
+    crossing = crossed_with(seeds)
+    if crossing is None:
+        return list(values)
+    found: dict[Any, list[float]] = {}
+    for value, one in zip(values, seeds, strict=True):
+        found.setdefault(one[crossing[0]], []).append(value)
+    return [sum(parts) / len(parts) for parts in found.values()]
+
+
 def averaged(values: Sequence[float], units: Sequence[Unit], cells: Sequence[Hashable]) -> dict[Unit, float]:
     """Mean of each unit over its cells, in the order in which units appear.
 

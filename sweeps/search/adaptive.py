@@ -33,6 +33,7 @@ from sweeps.space import Point
 from sweeps.spec import Objective, SweepSpec
 from sweeps.status import Status
 from sweeps.stopping import is_settled, stop_of
+from sweeps.units import by_unit
 
 # Draws in a row that are excluded or known already, before a cell counts as searched through.
 MOST_DROPS = 30
@@ -241,12 +242,17 @@ class Search:
             study.add(self._drawn[name], scores)
 
     def scores(self, trial: PlannedTrial) -> list[float]:
-        """What a trial is worth by each objective, from its records; -inf unless every replicate has a value."""
+        """What a trial is worth by each objective, from its records; -inf unless every replicate has a value.
+
+        Statistics are over units: an initialisation crossed with data orders counts once (see `sweeps.units`).
+        """
         found = [
             records.read_record(records.replicate_folder(self._sweep, trial.trial_id, r.replicate_id))
             for r in trial.replicates
         ]
-        return [score_of([_value(record, goal) for record in found], goal) for goal in self.spec.goals]
+        seeds = [replicate.seeds.document() for replicate in trial.replicates]
+        values = [by_unit([_value(record, goal) for record in found], seeds) for goal in self.spec.goals]
+        return [score_of(one, goal) for one, goal in zip(values, self.spec.goals, strict=True)]
 
     def _is_settled(self, trial: PlannedTrial) -> bool:
         return all(is_settled(self._sweep, trial.trial_id, r.replicate_id) for r in trial.replicates)

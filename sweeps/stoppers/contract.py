@@ -27,10 +27,11 @@ class Curve:
     """What is recorded of a trial, epoch by epoch from the first; larger is better whatever the mode.
 
     Attributes:
-        scores: The objective's statistic over the replicates, its sign turned where less is better; -inf from the
-            epoch on in which a replicate diverged, since such a trial ranks last.
-        samples: Each replicate's value, turned the same way, in the order of the plan's seeds; not finite where
-            the replicate has none.
+        scores: The objective's statistic over the units, its sign turned where less is better; -inf from the epoch
+            on in which a replicate diverged, since such a trial ranks last.
+        samples: Each unit's value, turned the same way, in the order of the plan's seeds; not finite where a
+            replicate of it has none. A unit is a replicate or, where sources of chance are crossed, the mean over
+            those of one initialisation.
     """
 
     scores: tuple[float, ...]

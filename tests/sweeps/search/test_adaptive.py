@@ -11,12 +11,16 @@ import pytest
 
 import sweeps
 from sweeps import storage
+from sweeps.aggregate import trials_of
 from sweeps.data import load
 from sweeps.errors import SpecError
+from sweeps.goal import statistic_of
 from sweeps.planning import PlannedTrial
 from sweeps.search import adaptive
 from sweeps.search.adaptive import Search
 from sweeps.spec import SweepSpec, build_spec
+from sweeps.stopping import recorded
+from sweeps.table import replicates_of
 from sweeps.trainable import pending
 from sweeps.trial import TrialRun
 
@@ -161,6 +165,25 @@ def test_a_diverged_trial_is_the_worst_and_no_number_stands_for_it(tmp_path: Pat
     assert by_rate[1e30] == [-math.inf]
     assert all(scores[0] > 0 for rate, scores in by_rate.items() if rate < 1)
     assert "Infinity" not in "".join(path.read_text() for path in tmp_path.rglob("*.json"))
+
+
+@pytest.mark.slow
+def test_trials_are_judged_by_initialisation_where_seeds_are_crossed(tmp_path: Path):
+    goal = {"metric": "validation_accuracy", "statistic": "ci_low"}
+    spec = spec_of(replicates={"initialisation": 3, "data_order": 2}, objective=goal)
+    search = opened(spec, tmp_path)
+    trial = search.next()
+    assert trial is not None
+    train(search, tmp_path, trial)
+    table = replicates_of(tmp_path)
+    units = table.groupby("seeds.initialisation")["validation_accuracy"].mean().tolist()
+    assert len(units) == 3
+    expected = statistic_of(units, "ci_low")
+    assert search.scores(trial) == pytest.approx([expected])
+    curve = recorded(tmp_path, trial, spec.objective).curve
+    assert curve.samples[-1] == pytest.approx(units)
+    assert curve.scores[-1] == pytest.approx(expected)
+    assert trials_of(table)["validation_accuracy.ci_low"].tolist() == pytest.approx([expected])
 
 
 @pytest.mark.slow
