@@ -8,11 +8,12 @@
 | `correct.parquet` | which test examples each finished replicate was right on, packed |
 | `findings/NAME.json` | a question with its options, and its answer |
 | `report.html` | the report |
-| `digests.json` | SHA-256 of every other file, and the format |
+| `digests.json` | SHA-256 of every other file, the format, and how many recorded replicates are left out |
 
-`verify` compares the digests, counts the accuracies again from the bits and asks every question again. Digests
-show what was changed by accident or by hand; a change whose digests were made anew shows in what no longer
-follows.
+`verify` compares the digests, counts the accuracies again from the bits, asks every question again and makes the
+report again from the tables. Digests show what was changed by accident or by hand; a change whose digests were
+made anew shows in what no longer follows. Some things follow from nothing else in the file and are held by their
+digest alone, and `verify` says which: the spec, the versions, and what the report takes from records.
 """
 
 from __future__ import annotations
@@ -29,13 +30,22 @@ from typing import Any
 import pandas as pd
 
 from sweeps import findings, query, records, storage
+from sweeps.aggregate import trials_of
 from sweeps.correctness import Correctness, correctness_of
 from sweeps.errors import StorageError, SweepError
 from sweeps.query import Root
+from sweeps.report import rebuilt
+from sweeps.report.document import Tables, document
+from sweeps.reservations import reservations
 from sweeps.table import of_plan
 
 FORMAT = 1
 DIGESTS, TABLE, CORRECT, PLAN = "digests.json", "replicates.parquet", "correct.parquet", "plan.json"
+REPORT = "report.html"
+DIGEST_ALONE = (
+    "held by digests alone: spec.yaml, constraints.txt, the plan and the tables themselves, and in the report "
+    f"{rebuilt.NOT_REBUILT}"
+)
 FINDINGS = "findings/"
 # Of every entry, so that the same results make the same file.
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -53,11 +63,13 @@ class Verification:
         files: Files whose digests were compared.
         findings: Findings that were computed again.
         problems: What differs, a sentence each; none for a bundle that holds what it says.
+        notes: What is held by its digest alone, and what has to be known to read the findings.
     """
 
     files: int
     findings: int
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -82,25 +94,27 @@ def write_bundle(name: str, to: Path, *, store: Root = None) -> Path:
     if replicates.empty:
         raise StorageError(f"sweep {name!r} has no record yet: nothing to bundle")
     # Findings are about the plan, as the report's are, not about what an earlier one left behind.
-    replicates = of_plan(replicates, json.loads((sweep / PLAN).read_bytes()))
+    recorded, plan = len(replicates), json.loads((sweep / PLAN).read_bytes())
+    replicates = of_plan(replicates, plan)
     if replicates.empty:
         raise StorageError(f"sweep {name!r} has no record of its present plan yet: nothing to bundle")
-    report = query.write_report(name, storage=store)
+    left_out = recorded - len(replicates)
     contents = {
         "spec.yaml": (sweep / "spec.yaml").read_bytes(),
         PLAN: (sweep / PLAN).read_bytes(),
         "constraints.txt": _constraints(sweep).encode(),
-        "report.html": report.read_bytes(),
         TABLE: replicates.to_parquet(None, index=False),
         CORRECT: correctness_of(sweep, replicates).frame().to_parquet(None, index=False),
     }
     # From the tables as they will be read, so that nothing depends on what a file does not keep.
     table, correct, objective = _tables(contents)
+    material = query.report_material(name, store) | _material(table, correct, plan, left_out)
+    contents[REPORT] = document(Tables(**material)).encode()
     for title, function, options in findings.questions(table, objective):
         found = findings.answer(table, correct, function, options)
         contents[f"{FINDINGS}{title}.json"] = _json(found)
     digests = {path: hashlib.sha256(content).hexdigest() for path, content in sorted(contents.items())}
-    listed = _json({"format": FORMAT, "sweep": name, "files": digests})
+    listed = _json({"format": FORMAT, "sweep": name, "left_out": left_out, "files": digests})
     try:
         storage.write_atomically(to, _zip({DIGESTS: listed, **contents}))
     except OSError as error:
@@ -140,7 +154,7 @@ def _zip(contents: Mapping[str, bytes]) -> bytes:
 
 
 def verify(file: Path) -> Verification:
-    """Check a bundle: digests, accuracies against the bits, and every finding asked again.
+    """Check a bundle: digests, accuracies against the bits, every finding asked and the report made again.
 
     Raises:
         NotABundle: The file can not be read as one, or is of a newer format.
@@ -154,9 +168,30 @@ def verify(file: Path) -> Verification:
     except (KeyError, ValueError, OSError) as error:
         problems.append(f"the tables can not be read ({error}), so no finding was computed again")
         return Verification(len(stated["files"]), 0, tuple(problems))
+    plan, left_out = json.loads(contents[PLAN]), int(stated.get("left_out", 0))
     problems += _by_counting(table, correct)
     problems += _by_asking(table, correct, objective, asked)
-    return Verification(len(stated["files"]), len(asked), tuple(problems))
+    if REPORT in contents:
+        problems += _by_reporting(contents[REPORT].decode(), str(stated["sweep"]), table, correct, plan, left_out)
+    notes = (DIGEST_ALONE, *reservations(plan, left_out))
+    return Verification(len(stated["files"]), len(asked), tuple(problems), notes)
+
+
+def _by_reporting(
+    page: str, sweep: str, table: pd.DataFrame, correct: Correctness, plan: Mapping[str, Any], left_out: int
+) -> Iterator[str]:
+    """The report against the one that the tables give."""
+    nothing: dict[str, Any] = {"storage": Path(), "spectra": lambda *_: {}, "histories": lambda *_: []}
+    material = _material(table, correct, plan, left_out) | nothing
+    made_again = document(Tables(sweep=sweep, **material))
+    yield from (f"{REPORT}: {text}" for text in rebuilt.differences(page, made_again))
+
+
+def _material(table: pd.DataFrame, correct: Correctness, plan: Mapping[str, Any], left_out: int) -> dict[str, Any]:
+    """What of a report follows from the tables of a bundle."""
+    metric = str(plan["objective"]["metric"])
+    trials = trials_of(table, objective=metric)
+    return {"table": table, "trials": trials, "plan": plan, "correct": correct, "left_out": left_out}
 
 
 def _read(file: Path) -> dict[str, bytes]:

@@ -24,7 +24,8 @@ from sweeps.choosing import rank
 from sweeps.errors import SpecError, SweepNotFound
 from sweeps.metrics import KNOWN, STATISTICS, refuse_test
 from sweeps.origin import SPECTRA, Named, Origin, Records, Source, arrays_in, origin_of
-from sweeps.table import of_plan
+from sweeps.reservations import reservations
+from sweeps.table import of_plan, with_metric
 
 if TYPE_CHECKING:
     from sweeps.statistics.comparison import VarianceTest
@@ -352,12 +353,14 @@ def compare(
     level: float = 0.95,
     correction: Correction = "holm",
     variance_test: VarianceTest = "brown_forsythe",
+    margin: float | None = None,
     storage: Root = None,
 ) -> pd.DataFrame:
     """Compare the arms of a factor with a baseline, paired by seed; a row a group and arm.
 
-    Replicates of the last plan are compared, as in the report; what an earlier one left behind is not.
-    See `sweeps.statistics.compare` for the columns and the methods.
+    Replicates of the last plan are compared, as in the report; what an earlier one left behind is not, and a
+    sentence in `attrs["cautions"]` says how many these are, another one if seeds were added as needed. See
+    `sweeps.statistics.compare` for the columns and the methods.
 
     Raises:
         SweepNotFound: The storage has no such sweep; lists those it has.
@@ -367,9 +370,10 @@ def compare(
     from sweeps.statistics import compare as compare_table
 
     folder = storages.sweep_folder(storages.resolve(storage), name)
-    table = of_plan(replicates(name, storage=storage), Records(folder).plan)
-    return compare_table(
-        table,
+    plan, recorded = Records(folder).plan, replicates(name, storage=storage)
+    table = of_plan(recorded, plan)
+    answer = compare_table(
+        with_metric(table, metric),
         factor=factor,
         baseline=baseline,
         metric=metric,
@@ -377,19 +381,31 @@ def compare(
         level=level,
         correction=correction,
         variance_test=variance_test,
+        margin=margin,
         correct=correctness_of(folder, table),
     )
+    answer.attrs["cautions"] = reservations(plan, len(recorded) - len(table))
+    return answer
 
 
-def write_report(name: str, *, storage: Root = None, to: Path | None = None) -> Path:
-    """Write a sweep's report, by default into its folder; returns where."""
+def write_report(name: str, *, storage: Root = None, to: Path | None = None, margin: float | None = None) -> Path:
+    """Write a sweep's report, by default into its folder; returns where.
+
+    `margin` is a difference of means that is none in practice: equivalence within it is then tested and shown.
+    """
     from sweeps import report
 
-    return report.write(**_report_material(name, storage), to=to or _folder(name, storage) / "report.html")
+    to = to or _folder(name, storage) / "report.html"
+    return report.write(**report_material(name, storage), to=to, margin=margin)
 
 
 def write_paper(
-    name: str, *, storage: Root = None, to: Path | None = None, figures: Sequence[str] = ("pdf", "png")
+    name: str,
+    *,
+    storage: Root = None,
+    to: Path | None = None,
+    figures: Sequence[str] = ("pdf", "png"),
+    margin: float | None = None,
 ) -> list[Path]:
     """Write the report's tables, methods and figures as files for a paper, by default into `paper` in its folder.
 
@@ -398,6 +414,7 @@ def write_paper(
         storage: Instead of `RMT_STORAGE` and `./sweeps-data`.
         to: Folder for the files.
         figures: Formats of the figures, each `pdf` or `png`.
+        margin: As that of `write_report`.
 
     Returns:
         `tables.tex`, `methods.tex`, then the figures.
@@ -405,7 +422,10 @@ def write_paper(
     from sweeps import report
 
     return report.write_paper(
-        **_report_material(name, storage), to=to or _folder(name, storage) / "paper", formats=figures
+        **report_material(name, storage),
+        to=to or _folder(name, storage) / "paper",
+        formats=figures,
+        margin=margin,
     )
 
 
@@ -413,7 +433,7 @@ def _folder(name: str, storage: Root) -> Path:
     return storages.sweep_folder(storages.resolve(storage), name)
 
 
-def _report_material(name: str, storage: Root) -> dict[str, Any]:
+def report_material(name: str, storage: Root) -> dict[str, Any]:
     """What `sweeps.report` is made from."""
     from sweeps.correctness import correctness_of
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pyarrow as pa
 from sweeps import records, storage
 from sweeps.document import flatten
 from sweeps.errors import StorageError
+from sweeps.metrics import KNOWN
 
 TABLE = "table.parquet"
 _SEEN = "_seen"  # size and time of the record a row was made from
@@ -27,6 +29,11 @@ NAMES = ["sweep", "trial_id", "replicate_id", "role", "twin", "status", "reason"
 def of_plan(table: pd.DataFrame, plan: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of trials that a plan has: findings are about it, not about what an earlier plan left behind."""
     return table[table["trial_id"].isin([trial["trial_id"] for trial in plan["trials"]])]
+
+
+def with_metric(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The table with a column for a metric that a training ends with, where no replicate has ended well yet."""
+    return table if metric in table or metric not in KNOWN else table.assign(**{metric: math.nan})
 
 
 def replicates_of(sweep: Path) -> pd.DataFrame:

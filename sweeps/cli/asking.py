@@ -246,6 +246,9 @@ def compare(
     level: Annotated[float, typer.Option(help="Of the intervals; one minus it is that of the verdicts.")] = 0.95,
     correction: Annotated[Correction, typer.Option(help="Of p values over all arms.")] = Correction.HOLM,
     variance_test: Annotated[VarianceTest, typer.Option()] = VarianceTest.BROWN_FORSYTHE,
+    margin: Annotated[
+        float | None, typer.Option(help="Difference that is none in practice: test equivalence within it.")
+    ] = None,
     format_: Annotated[
         Format, typer.Option("--format", help="table, json, csv, latex or markdown.")
     ] = Format.TABLE,
@@ -266,12 +269,15 @@ def compare(
         level=level,
         correction=correction.value,
         variance_test=variance_test.value,
+        margin=margin,
         storage=storage,
     )
     if format_ is Format.TABLE:
         show.comparison(table)
     else:
         typer.echo(render(table, cast("Any", format_.value)))
+        for caution in table.attrs["cautions"]:
+            typer.echo(caution, err=True)
 
 
 def list_(storage: Storage = None, as_json: AsJson = False, address: Elsewhere = None) -> None:

@@ -47,15 +47,18 @@ def report(
     format_: Annotated[
         ReportFormat, typer.Option("--format", help="latex: a folder of tables, methods and figures (PDF, PNG).")
     ] = ReportFormat.HTML,
+    margin: Annotated[
+        float | None, typer.Option(help="Difference of means that is none in practice: show equivalence.")
+    ] = None,
     storage: Storage = None,
 ) -> None:
     """Write the report: one HTML file that opens from disk, or the files for a paper."""
     import sweeps
 
     if format_ is ReportFormat.HTML:
-        typer.echo(sweeps.write_report(name, storage=storage, to=output))
+        typer.echo(sweeps.write_report(name, storage=storage, to=output, margin=margin))
     else:
-        for path in sweeps.write_paper(name, storage=storage, to=output):
+        for path in sweeps.write_paper(name, storage=storage, to=output, margin=margin):
             typer.echo(path)
 
 
@@ -75,8 +78,8 @@ def verify(file: Annotated[Path, typer.Argument(help="A bundle.")]) -> None:
     from sweeps.bundle import verify as check
 
     found = check(file)
-    for problem in found.problems:
-        typer.echo(problem)
+    for line in (*found.problems, *found.notes):
+        typer.echo(line)
     outcome = "holds" if found.holds else f"differs in {len(found.problems)} places"
     typer.echo(f"{file}: {found.files} files, {found.findings} findings computed again: {outcome}")
     if not found.holds:

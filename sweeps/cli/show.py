@@ -241,8 +241,13 @@ def comparison(table: pd.DataFrame) -> None:
         typer.echo(line)
     if dropped:
         console.print(f"{dropped} more columns with a wider terminal or --format")
-    for sentence in dict.fromkeys(table["sentence"]):
+    for sentence in dict.fromkeys([*table["sentence"], *_ranked(table), *table.attrs.get("cautions", ())]):
         console.print(escape(f"- {sentence}"), soft_wrap=True)
+
+
+def _ranked(table: pd.DataFrame) -> list[str]:
+    """The ranking of the arms, best first, where there are three or more."""
+    return [f"Rank: {sentence}" for sentence in table.attrs["ranking"]]
 
 
 def verdicts(table: pd.DataFrame) -> None:

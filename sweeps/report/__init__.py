@@ -37,6 +37,7 @@ def write(
     histories: Reader,
     to: Path,
     correct: Mapping[str, NDArray[np.bool_]] | None = None,
+    margin: float | None = None,
 ) -> Path:
     """Write a sweep's report; while the sweep runs, of what is recorded so far, marked partial.
 
@@ -51,6 +52,7 @@ def write(
         to: The file to write, whole or not at all.
         correct: By replicate id, whether it was right on each test example; without it no spread beyond what a
             finite test set alone gives is shown.
+        margin: Difference of means that is none in practice: equivalence within it is tested and shown.
 
     Returns:
         `to`.
@@ -58,7 +60,8 @@ def write(
     from sweeps.report.document import Tables, document
     from sweeps.storage import write_atomically
 
-    write_atomically(to, document(Tables(storage, sweep, table, trials, plan, spectra, histories, correct)))
+    tables = Tables(storage, sweep, table, trials, plan, spectra, histories, correct, margin=margin)
+    write_atomically(to, document(tables))
     return to
 
 
@@ -74,6 +77,7 @@ def write_paper(
     to: Path,
     correct: Mapping[str, NDArray[np.bool_]] | None = None,
     formats: Sequence[str] = ("pdf", "png"),
+    margin: float | None = None,
 ) -> list[Path]:
     """Write the report's tables, methods and pictures as files for a paper; arguments as those of `write`.
 
@@ -91,7 +95,8 @@ def write_paper(
     from sweeps.storage import write_atomically
 
     to.mkdir(parents=True, exist_ok=True)
-    sections = sections_of(Tables(storage, sweep, table, trials, plan, spectra, histories, correct))
+    material = Tables(storage, sweep, table, trials, plan, spectra, histories, correct, margin=margin)
+    sections = sections_of(material)
     methods = next(section for section in sections if section.name == "methods")
     texts = {to / "tables.tex": tables(sections), to / "methods.tex": paragraphs(methods)}
     for path, text in texts.items():

@@ -14,6 +14,7 @@ from sweeps.statistics import Comparison, Comparisons, Finding, Versus, compare_
 from sweeps.statistics.cells import Cell, cells
 from sweeps.statistics.errors import StatisticsError, UnknownBaseline
 from sweeps.statistics.frame import comparison_frame
+from sweeps.table import with_metric
 
 FACTOR, BASELINE = "prune.rule", "none"
 
@@ -94,12 +95,17 @@ class Contrasts:
         return next((one for one in self.all if one.trial_id == trial_id), None)
 
 
-def contrasts(evidence: Evidence) -> Contrasts:
-    """Compare every pruned trial with its twin, p values corrected over all of them."""
+def contrasts(evidence: Evidence, margin: float | None = None) -> Contrasts:
+    """Compare every pruned trial with its twin, p values corrected over all; test equivalence within a margin."""
     metric = evidence.metric
     try:
         answers = compare_arms(
-            evidence.table, factor=FACTOR, baseline=BASELINE, metric=metric, correct=evidence.correct
+            with_metric(evidence.table, metric),
+            factor=FACTOR,
+            baseline=BASELINE,
+            metric=metric,
+            correct=evidence.correct,
+            margin=margin,
         )
     except UnknownBaseline as error:
         return Contrasts(metric, [], pd.DataFrame(), None, [f"Nothing to compare with: {error}."])

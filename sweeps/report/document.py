@@ -43,27 +43,28 @@ class Tables(NamedTuple):
     spectra: Reader
     histories: Reader
     correct: Mapping[str, NDArray[np.bool_]] | None = None
+    left_out: int = 0
+    margin: float | None = None
 
 
 def document(tables: Tables) -> str:
     """The report as HTML."""
     evidence = _evidence(tables)
-    return render(
-        evidence.sweep, _summary(evidence), _partial(evidence), list(_sections(tables.storage, evidence))
-    )
+    sections = list(_sections(tables.storage, evidence, tables.margin))
+    return render(evidence.sweep, _summary(evidence), _partial(evidence), sections)
 
 
 def sections_of(tables: Tables) -> list[Section]:
     """Every section of the report, in its order."""
-    return list(_sections(tables.storage, _evidence(tables)))
+    return list(_sections(tables.storage, _evidence(tables), tables.margin))
 
 
 def _evidence(tables: Tables) -> Evidence:
-    return gather(*tables[1:])
+    return gather(*tables[1:9])
 
 
-def _sections(storage: Path, evidence: Evidence) -> Iterator[Section]:
-    found = contrasts(evidence)
+def _sections(storage: Path, evidence: Evidence, margin: float | None) -> Iterator[Section]:
+    found = contrasts(evidence, margin)
     folder = storage / evidence.sweep
     yield answer(evidence, found)
     yield best_trials(evidence)

@@ -98,8 +98,12 @@ def gather(
     spectra: Reader,
     histories: Reader,
     correct: Mapping[str, NDArray[np.bool_]] | None = None,
+    left_out: int = 0,
 ) -> Evidence:
-    """Keep what the plan asks for, rank the trials and label them; the given tables are left as they are."""
+    """Keep what the plan asks for, rank the trials and label them; the given tables are left as they are.
+
+    `left_out` is the number of recorded replicates that the plan does not ask for and the table does not have.
+    """
     objective = Objective(**{"metric": "validation_accuracy"} | dict(plan.get("objective") or {}))
     ranked = _with_points(rank(of_plan(trials, plan), objective), plan)
     rows = of_plan(table, plan)
@@ -115,7 +119,7 @@ def gather(
         spectra=spectra,
         histories=histories,
         correct=correct,
-        left_out=len(table) - len(rows),
+        left_out=left_out + len(table) - len(rows),
     )
 
 

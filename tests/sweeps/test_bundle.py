@@ -15,6 +15,7 @@ from sweeps.bundle import DIGESTS, NotABundle, verify, write_bundle
 from sweeps.cli import app
 from sweeps.correctness import FILE
 from sweeps.errors import StorageError
+from sweeps.reservations import ADAPTIVE
 from tests.sweeps.report.generator import Recipe, make
 
 COMPARISON = "findings/comparison-test_accuracy.json"
@@ -165,3 +166,49 @@ def test_what_an_earlier_plan_left_behind_is_in_no_finding(tmp_path):
     contents = contents_of(write_bundle(made.sweep, tmp_path / "q.zip", store=tmp_path))
     assert left["trial_id"] not in set(pd.read_parquet(io.BytesIO(contents["replicates.parquet"]))["trial_id"])
     assert len(json.loads(contents[COMPARISON])["rows"]) == 2
+    text = "4 replicates recorded under this name belong to an earlier version of the plan and are left out."
+    assert compare(made.sweep, storage=tmp_path).attrs["cautions"] == [text]
+    assert text in contents["report.html"].decode()
+    found = verify(tmp_path / "q.zip")
+    assert found.holds
+    assert text in found.notes
+
+
+def test_seeds_added_as_needed_are_a_caution_everywhere(tmp_path):
+    made = make(tmp_path, Recipe(grid={"prune.aggressiveness": [0.4]}, seeds=4))
+    sweep = tmp_path / made.sweep
+    (sweep / "spec.yaml").write_text("name: quickstart\n")
+    plan = json.loads((sweep / "plan.json").read_bytes()) | {"until": {"interval": 0.002, "max": 50}}
+    (sweep / "plan.json").write_text(json.dumps(plan))
+    assert compare(made.sweep, storage=tmp_path).attrs["cautions"] == [ADAPTIVE]
+    bundled = write_bundle(made.sweep, tmp_path / "q.zip", store=tmp_path)
+    assert ADAPTIVE in contents_of(bundled)["report.html"].decode()
+    assert ADAPTIVE in verify(bundled).notes
+    shown = CliRunner().invoke(app, ["compare", made.sweep, "--storage", str(tmp_path)])
+    assert "ratio of equal variances" in shown.output
+    file = CliRunner().invoke(app, ["compare", made.sweep, "--storage", str(tmp_path), "--format", "csv"])
+    assert ADAPTIVE in file.stderr
+
+
+def test_a_report_changed_with_its_digest_is_not_what_the_tables_give(bundle, tmp_path):
+    page = contents_of(bundle)["report.html"].decode()
+    sentence = page.partition("<strong>Accuracy.</strong> ")[2].partition("</p>")[0]
+    path = page.partition('<path d="')[2].partition('"')[0]
+    claims = "pruning wins everywhere"
+    for old, new, words in (
+        (sentence, claims, f"report.html: section 'answer': stated 'Accuracy.  {claims}'; computed"),
+        (f'd="{path}"', 'd="M0 0"', "a picture, a file to download or hidden text"),
+        ("<h1>quickstart</h1>", f"<h1>{claims}</h1>", "outside its sections: stated"),
+        ("</main>", '<section id="more"><p>more</p></section></main>', "section 'more': not what the tables give"),
+    ):
+        assert old in page
+        changed = {"report.html": page.replace(old, new, 1).encode()}
+        problems = verify(rewritten(bundle, tmp_path / "b.zip", changed, digests=True)).problems
+        assert len(problems) == 1
+        assert words in problems[0]
+
+
+def test_what_only_a_digest_holds_is_said(bundle):
+    [note] = verify(bundle).notes
+    assert "spec.yaml, constraints.txt" in note
+    assert "spectra and learning curves, tracebacks, provenance" in note

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from sweeps.report.arms import UNPRUNED
 from sweeps.report.blocks import Block, Column, Paragraph, Table, csv_download
-from sweeps.report.contrasts import Contrast, Contrasts, Estimate
+from sweeps.report.contrasts import BASELINE, Contrast, Contrasts, Estimate
 from sweeps.report.evidence import Evidence
 from sweeps.report.numbers import DASH, plain
 from sweeps.report.words import metric_words, plural, shorten, value_text
@@ -46,6 +47,13 @@ def means(evidence: Evidence, contrasts: Contrasts) -> Table:
         Column("detectable", True, "difference that 80 % of such experiments would find"),
     ]
     rows = [[*_settings(evidence, one), *_of_means(one, alpha)] for one in contrasts.all[:ROWS]]
+    margin = None if contrasts.answers is None else contrasts.answers.margin
+    if margin is not None:
+        columns.append(Column(f"within ±{margin:g}", True, "corrected p of two one-sided tests of equivalence"))
+        rows = [
+            [*row, _p_equivalent(one.versus.p_equivalence, alpha)]
+            for row, one in zip(rows, contrasts.all, strict=False)
+        ]
     return Table(caption, columns, rows, csv_download(f"{evidence.sweep}-comparison", contrasts.frame))
 
 
@@ -61,6 +69,32 @@ def _of_means(one: Contrast, alpha: float) -> list[str]:
         plain(versus.better.estimate, 0.1) if versus.better.estimate is not None else DASH,
         _sd(smallest),
     ]
+
+
+def ranks(contrasts: Contrasts) -> list[Block]:
+    """Arms ranked over the seeds that all of them finished, where there are three or more."""
+    answers = contrasts.answers
+    found = [] if answers is None else [one for one in answers.ranking if one.interval is not None]
+    if not found:
+        return []
+    first = found[0]
+    critical = wording.ratio(float(first.details["critical_difference"] or 0.0))
+    caption = (
+        f"Arms ranked by {metric_words(contrasts.metric)}, 1 is best: mean rank over the {first.n:,} seeds of all "
+        f"groups that every arm finished (Friedman {wording.p_value(first.p or 0.0)}), with Nemenyi's critical "
+        f"difference of {critical}: arms whose mean ranks are closer are not told apart."
+    )
+    columns = [Column("arm"), Column("mean rank", True), Column("not told apart from")]
+    rows = [
+        [_arm(str(one.details["arm"])), f"{one.estimate:.2f}", _arm(str(one.details["alike"])) or "no other"]
+        for one in found
+    ]
+    return [Table(caption, columns, rows)]
+
+
+def _arm(names: str) -> str:
+    """Arms as the comparison calls them, the baseline as the report does."""
+    return "; ".join(UNPRUNED if name == BASELINE else name for name in names.split("; "))
 
 
 def variances(evidence: Evidence, contrasts: Contrasts) -> Table:
@@ -193,6 +227,11 @@ def _p(value: float | None, estimate: float | None, alpha: float) -> str:
         return DASH
     text = wording.p_value(value).removeprefix("p = ").removeprefix("p ")
     return f"{text}, {'higher' if estimate > 0 else 'lower'}" if estimate and value <= alpha else text
+
+
+def _p_equivalent(value: float | None, alpha: float) -> str:
+    text = _p(value, None, alpha)
+    return f"{text}, equivalent" if value is not None and value <= alpha else text
 
 
 def _p_of_variances(versus: Versus, alpha: float) -> str:

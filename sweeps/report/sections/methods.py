@@ -10,6 +10,7 @@ from sweeps.report.blocks import Block, Paragraph, Section
 from sweeps.report.contrasts import Contrasts
 from sweeps.report.evidence import Evidence
 from sweeps.report.words import is_missing, metric_words, plural, value_text
+from sweeps.reservations import ADAPTIVE
 from sweeps.statistics import wording
 from sweeps.statistics.verdict import conditions
 
@@ -126,9 +127,7 @@ def _replicates(evidence: Evidence) -> str:
         metric = metric_words(evidence.objective.metric)
         sentence += (
             f" Seeds were added while the interval of a configuration's {metric} was wider than "
-            f"{until['interval']:g}, up to {until['max']}; looks were corrected by Bonferroni's method. Ordinary "
-            "intervals after such looks cover less than their 95 %: 92 % of normal and 87 % of mildly skewed "
-            "means at worst, in simulations."
+            f"{until['interval']:g}, up to {until['max']}; looks were corrected by Bonferroni's method. {ADAPTIVE}"
         )
     if twins:
         sentence += (
@@ -159,6 +158,14 @@ def _statistics(evidence: Evidence, contrasts: Contrasts) -> str:
             f"values were corrected by {corrected}'s method over all comparisons of a kind. Replicates that "
             "diverged or failed are counted and enter no mean; stopped ones enter no comparison."
         )
+        text += " Rates of diverged and of dead networks have Clopper–Pearson intervals."
+        if contrasts.answers.margin is not None:
+            text += (
+                f" Equivalence of means within ±{contrasts.answers.margin:g} was tested by two one-sided t tests "
+                "(TOST), corrected likewise."
+            )
+        if any(one.interval for one in contrasts.answers.ranking):
+            text += " Arms were ranked over seeds by Friedman's test with Nemenyi's critical difference."
         if contrasts.answers.columns.crossed:
             text += " Replicates of one initialisation were averaged, so that n is the number of initialisations."
         if held:

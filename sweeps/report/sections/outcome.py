@@ -7,16 +7,19 @@ from typing import Any
 
 import pandas as pd
 
-from sweeps.report.arms import arm_names
+from sweeps.report.arms import UNPRUNED, arm_names
 from sweeps.report.blocks import Block, Column, Entry, Listing, Paragraph, Section, Table, csv_download
 from sweeps.report.evidence import Evidence
+from sweeps.report.numbers import DASH
 from sweeps.report.words import plural, shorten
-from sweeps.statistics.failures import exact_interval
+from sweeps.reservations import of_an_earlier_plan
+from sweeps.statistics import Finding, wording
+from sweeps.statistics.describing import Broken, broken_in
+from sweeps.statistics.failures import failure_difference
 from sweeps.status import Status
 
 REASONS = 30
 BROKEN = (Status.DIVERGED, Status.FAILED, Status.STOPPED)
-DEAD = "classes_never_predicted"
 NOT_RECORDED = "not recorded"
 
 
@@ -72,13 +75,7 @@ def _space(evidence: Evidence) -> str:
 def _foreign(evidence: Evidence) -> list[Block]:
     if not evidence.left_out:
         return []
-    return [
-        Paragraph(
-            f"{plural(evidence.left_out, 'replicate')} recorded under this name "
-            f"{'belongs' if evidence.left_out == 1 else 'belong'} to an earlier version of the plan and "
-            f"{'is' if evidence.left_out == 1 else 'are'} not in this report."
-        )
-    ]
+    return [Paragraph(of_an_earlier_plan(evidence.left_out))]
 
 
 def failures(evidence: Evidence, records: Mapping[str, Mapping[str, Any]]) -> Section:
@@ -102,31 +99,58 @@ def failures(evidence: Evidence, records: Mapping[str, Mapping[str, Any]]) -> Se
 
 
 def _rates(evidence: Evidence) -> Table:
+    """Counts and exact rates by arm, each against the unpruned networks."""
+    broken = {str(arm): broken_in(ours) for arm, ours in evidence.table.groupby("arm")}
+    baseline = broken.get(UNPRUNED)
     rows = []
     for arm, ours in evidence.table.groupby("arm"):
-        ended, n = ours["status"].astype(str), len(ours)
+        ended, found = ours["status"].astype(str), broken[str(arm)]
         diverged, failed, stopped = (int((ended == status).sum()) for status in BROKEN)
-        settled = diverged + int((ended == Status.FINISHED).sum())
-        rate = exact_interval(diverged, settled, 0.95) if settled else None
-        dead = str(int((ours[DEAD].fillna(0) > 0).sum())) if DEAD in ours else "—"
-        share = f"{diverged / settled:.3f} [{rate.low:.3f}, {rate.high:.3f}]" if rate else "—"
-        rows.append([str(arm), f"{n:,}", str(diverged), share, str(failed), str(stopped), dead])
+        against = (None, None) if baseline is None or arm == UNPRUNED else _against(found, baseline)
+        rates = [_rate(rate) for rate in [*found.rates(0.95), None][:2]]
+        counts = [f"{len(ours):,}", str(diverged), rates[0], _p(against[0]), str(failed), str(stopped)]
+        dead = DASH if found.dead is None else str(found.dead)
+        rows.append([str(arm), *counts, dead, rates[1], _p(against[1])])
+    exact = "Clopper–Pearson exact interval"
     columns = [
         Column("arm"),
         Column("recorded", True),
         Column("diverged", True, "the loss was no longer finite"),
-        Column(
-            "divergence rate [95 %]", True, "of those that finished or diverged; Clopper–Pearson exact interval"
-        ),
+        Column("divergence rate [95 %]", True, f"of those that finished or diverged; {exact}"),
+        Column("p", True, "of the same rate as the unpruned networks; Fisher's exact test"),
         Column("failed", True, "an error was raised; retried at the next launch"),
         Column("stopped", True, "ended early by a stopper"),
         Column("dead", True, "finished, but at least one class is never predicted"),
+        Column("dead rate [95 %]", True, f"of those that finished; {exact}"),
+        Column("p", True, "of the same rate as the unpruned networks; Fisher's exact test"),
     ]
     caption = (
         "Replicates that did not simply finish, exact counts. Diverged, failed and stopped ones enter no mean "
-        "and no comparison."
+        "and no comparison. Rates are of seeds over all trials of an arm (where seeds are crossed, of "
+        "initialisations with such a replicate), with exact intervals; p compares with the unpruned networks "
+        "(Fisher) and is not corrected."
     )
     return Table(caption, columns, rows)
+
+
+def _against(arm: Broken, baseline: Broken) -> tuple[Finding, Finding | None]:
+    """Differences of the rates of diverged and of dead units."""
+    diverged = failure_difference(arm.diverged, arm.settled, baseline.diverged, baseline.settled)
+    if arm.dead is None or baseline.dead is None:
+        return diverged, None
+    return diverged, failure_difference(arm.dead, arm.finished, baseline.dead, baseline.finished)
+
+
+def _rate(finding: Finding | None) -> str:
+    if finding is None or finding.estimate is None or finding.interval is None:
+        return DASH
+    return f"{finding.estimate:.3f} [{finding.interval.low:.3f}, {finding.interval.high:.3f}]"
+
+
+def _p(finding: Finding | None) -> str:
+    if finding is None or finding.p is None:
+        return DASH
+    return wording.p_value(finding.p).removeprefix("p ").removeprefix("= ")
 
 
 def _reasons(evidence: Evidence, broken: pd.DataFrame) -> Table:

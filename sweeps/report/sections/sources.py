@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -13,6 +13,7 @@ from sweeps.report.words import metric_words, plural
 from sweeps.statistics import associate, decompose, wording
 from sweeps.statistics.columns import varying_seeds
 from sweeps.statistics.decomposition import RESIDUAL
+from sweeps.statistics.nested import INTERACTIONS
 from sweeps.statistics.tables import explanatory
 from sweeps.status import Status
 
@@ -40,21 +41,34 @@ def _shares(evidence: Evidence, rows: pd.DataFrame) -> list[Block]:
         why = list(dict.fromkeys(str(s).partition(": ")[2] for part in parts.values() for s in part["sentence"]))
         return [Paragraph(" ".join(text[:1].upper() + text[1:] for text in why), strong="Shares of variance.")]
     named = dict.fromkeys(str(factor) for part in known.values() for factor in part["factor"])
-    factors = sorted(named, key=lambda factor: factor == RESIDUAL)
-    table_rows = [[_named(factor), *(_share(part, factor) for part in known.values())] for factor in factors]
+    factors = sorted(named, key=lambda factor: (factor == RESIDUAL, factor == INTERACTIONS))
+    table_rows = [
+        [_named(factor, evidence), *(_share(part, factor) for part in known.values())] for factor in factors
+    ]
     columns = [Column("source"), *(Column(f"{name} [95 %]", True) for name in known)]
     frame = pd.concat([part.assign(replicates=name) for name, part in parts.items()], ignore_index=True)
     caption = (
-        f"Shares of the variance of {metric_words(evidence.metric)} over finished replicates, in per cent: what "
-        "each source of chance and each swept dimension accounts for by itself; interactions, such as a seed that "
-        f"is good for one configuration only, are in the rest.{_fixed(rows)} Closed form with generalised "
-        "intervals where the table is balanced, restricted maximum likelihood without intervals where not."
+        f"Shares of the variance of {metric_words(evidence.metric)} over finished replicates, in per cent: the "
+        "scatter that each source of chance makes within a configuration, pooled over configurations, and what "
+        "each swept dimension accounts for between them by itself; what dimensions do only together is in the "
+        f"interactions.{_fixed(rows)} Closed form with generalised intervals over the seeds that every "
+        f"configuration finished, restricted maximum likelihood without intervals where those are "
+        f"few.{_over(known)}"
     )
     return [Table(caption, columns, table_rows, csv_download(f"{evidence.sweep}-shares", frame))]
 
 
-def _named(factor: str) -> str:
-    return "the rest" if factor == RESIDUAL else metric_words(factor.removeprefix("seeds."))
+def _named(factor: str, evidence: Evidence) -> str:
+    """A source of chance in words, a dimension as the other tables name it."""
+    if factor == RESIDUAL:
+        return "the rest"
+    return evidence.dimensions.get(factor) or metric_words(factor.replace("seeds.", ""))
+
+
+def _over(parts: Mapping[str, pd.DataFrame]) -> str:
+    """Which seeds the shares are over, where those are not all."""
+    ends = {name: str(part["sentence"].iloc[-1]).partition(". Over ")[2] for name, part in parts.items()}
+    return "".join(f" {name}: over {end}" for name, end in ends.items() if end)
 
 
 def _share(part: pd.DataFrame, factor: str) -> str:

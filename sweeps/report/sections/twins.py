@@ -8,7 +8,7 @@ from sweeps.report.evidence import Evidence
 from sweeps.report.figures.forest import LISTED, forest
 from sweeps.report.figures.slopes import SHOWN as SLOPES
 from sweeps.report.figures.slopes import paired_slopes
-from sweeps.report.sections.comparisons import doubts, means, variances
+from sweeps.report.sections.comparisons import doubts, means, ranks, variances
 from sweeps.report.words import metric_words, plural
 
 
@@ -23,6 +23,7 @@ def against_twins(evidence: Evidence, contrasts: Contrasts) -> Section:
         blocks.append(Figure(slopes, _slopes_caption(contrasts)))
     if contrasts.all:
         blocks += [means(evidence, contrasts), variances(evidence, contrasts), *doubts(contrasts)]
+        blocks += ranks(contrasts)
     return Section("twins", "Pruned against unpruned", blocks or [Paragraph("There is nothing to compare yet.")])
 
 

@@ -45,7 +45,7 @@ def test_the_report_of_a_sweep_has_its_tables_and_methods(small: Made) -> None:
     sections = sections_of(tables_of(small))
     latex = tables(sections)
     assert re.findall(r"\\label\{tab:(.*?)\}", latex) == [
-        "trials", "twins", "twins-2", "sources", "sources-2", "failures", "plan",
+        "trials", "twins", "twins-2", "twins-3", "sources", "sources-2", "failures", "plan",
     ]  # fmt: skip
     for body in re.findall(r"\\begin\{tabular\}\{([lr]+)\}(.*?)\\end", latex, flags=re.DOTALL):
         rows = [line for line in body[1].splitlines() if line.endswith(r"\\")]

@@ -70,7 +70,7 @@ def test_every_picture_has_a_name_a_description_and_a_caption(page: str) -> None
 
 def test_every_table_has_a_caption_and_headings_both_ways(page: str) -> None:
     outline = Outline(page)
-    assert len(outline.all("table")) == len(outline.all("caption")) == 7
+    assert len(outline.all("table")) == len(outline.all("caption")) == 8
     assert {heading["scope"] for heading in outline.all("th")} == {"col", "row"}
 
 
@@ -108,8 +108,8 @@ def test_failures_are_counted_exactly_and_explained(storage: Path) -> None:
     page = document(tables_of(make(storage, Recipe(grid=SMALL, seeds=4, endings=endings))))
     text = _text(page)
     assert "Of 24 recorded replicates, 2 diverged, 1 failed and 1 was stopped early" in text
-    assert "pruned 16 1 0.067 [0.002, 0.319] 1 0 0" in text
-    assert "unpruned 8 1 0.143 [0.004, 0.579] 0 1 0" in text
+    assert "pruned 16 1 0.067 [0.002, 0.319] 1 1 0 0 0.000 [0.000, 0.232] 1 unpruned" in text
+    assert "unpruned 8 1 0.143 [0.004, 0.579] — 0 1 0 0.000 [0.000, 0.459] —" in text
     assert "diverged 2 loss is nan at epoch 4, step 12" in text
     assert "Traceback (most recent call last)" in text
     assert "all 6 24 20 1 2 1 0" in text
