@@ -5,7 +5,7 @@ code that a sweep runs. Four parts, with CPU time, since what a driver may spend
 
 progress    reports of all workers, in turn, into the driver's progress code; memory before and after
 histories   the same epochs into durable histories by the code of the workers, on this disk
-tune        Ray Tune's own loop with the driver's callback: workers that report at once what was recorded
+tune        Ray Tune's own loop with the driver's callback: workers that report at once what they have recorded
 projection  a projector that follows the histories as they grow, its lag, and whether it ends equal (SQLite)
 """
 
@@ -29,6 +29,7 @@ from ray import tune
 
 from cluster.probe import wait_for
 from sweeps import runner, tracking
+from sweeps.ending import Ending
 from sweeps.forks import Leftovers
 from sweeps.planning import Plan, make_plan
 from sweeps.progress import SweepProgress
@@ -37,6 +38,8 @@ from sweeps.spec import build_spec
 from tests.sweeps.tracking.recorded import Replicate, SweepOnDisk
 
 REPLICATES, EPOCHS = 10, 30
+SEATS = 4  # simulated workers at a time: enough that the driver always has a report to take
+MUST, MUST_PROJECTED = 2000, 200  # replicate-epochs a second
 PARTS = ("progress", "histories", "tune", "projection")
 
 
@@ -44,15 +47,29 @@ def say(name: str, value: str) -> None:
     print(f"{name:<78} {value}", flush=True)
 
 
+def against(name: str, rate: float, least: float) -> None:
+    """A figure beside what it must be."""
+    verdict = "met" if rate >= least else "MISSED"
+    say(name, f"{rate:,.0f}/s, must be at least {least:,.0f}/s: {verdict} ({rate / least:.2f}x)")
+
+
 class Clock:
-    """Wall and CPU time of this process and of its children that have ended."""
+    """Wall and CPU time of this process."""
 
     def __init__(self) -> None:
         self.wall, self.cpu = time.perf_counter(), time.process_time()
 
+    def stop(self) -> None:
+        """What comes now is not counted."""
+        self.wall, self.cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
+
+    def rate(self, count: int) -> float:
+        """Of so many things, by wall time; after `stop`."""
+        return count / self.wall
+
     def rates(self, count: int) -> str:
-        wall, cpu = time.perf_counter() - self.wall, time.process_time() - self.cpu
-        return f"{count / wall:,.0f}/s; {count / cpu:,.0f} per CPU second"
+        """By wall time and by CPU time; after `stop`."""
+        return f"{self.rate(count):,.0f}/s; {count / self.cpu:,.0f} per CPU second"
 
 
 def memory() -> float:
@@ -77,7 +94,7 @@ def plan(trials: int) -> Plan:
 
 def watcher(made: Plan, folder: Path, state: SweepProgress, show: runner.Show) -> tune.Callback:
     """The driver's callback, without a stopper."""
-    return runner._Watcher(made.trials, state, show, Leftovers(folder, made.trials), None)
+    return runner._Watcher(made.trials, state, show, Leftovers(folder, made.trials), None, Ending(made.spec))
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -99,6 +116,7 @@ def progress(folder: Path, workers: int) -> None:
     for seat in seats:
         done = {**curve[-1], "done": True, "statuses": {"finished": REPLICATES}}
         driver.on_trial_result(0, seats, seat, done)
+    clock.stop()
     reports = workers * (EPOCHS + 1)
     say(f"progress: reports of {workers:,} workers, a line rendered at each", clock.rates(reports))
     say("progress: memory they added, MB", f"{memory() - before:.1f}")
@@ -118,6 +136,7 @@ def histories(folder: Path, workers: int) -> None:
         for row in curve:
             recorder.append(row)
         size += (place / "history.jsonl").stat().st_size
+    clock.stop()
     count = len(places) * EPOCHS
     say("histories: replicate-epochs into files, one process", clock.rates(count))
     say("histories: bytes a replicate-epoch", f"{size / count:.0f}")
@@ -147,7 +166,7 @@ class Recorded(tune.Trainable):
 
 
 def tuned(folder: Path, trials: int) -> None:
-    """Tune's loop with the driver's searcher and callback; two workers, which here share the cores with it."""
+    """Tune's loop with the driver's searcher and callback; a few workers, which here share the cores with it."""
     from sweeps.ray_session import session
 
     made, curve = plan(trials), rows(folder)
@@ -156,11 +175,13 @@ def tuned(folder: Path, trials: int) -> None:
     begun_memory: list[float] = []
 
     def show(now: SweepProgress) -> None:
-        if not started and now.outcomes:  # the workers have begun: their start is not what is asked for
+        if (
+            not started and len(now.outcomes) >= SEATS
+        ):  # the workers have begun: their start is not what is asked for
             started.append(Clock())
             begun_memory.append(memory())
 
-    with session(cpus=2) as scratch:
+    with session(cpus=SEATS) as scratch:
         trainable = tune.with_parameters(Recorded, folder=str(folder / "tuned"), curve=curve)
         tune.Tuner(
             tune.with_resources(trainable, {"cpu": 1}),
@@ -174,13 +195,12 @@ def tuned(folder: Path, trials: int) -> None:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()  # fmt: skip
-        reports = (trials - 1) * (EPOCHS + 1)
-        clock = started[0]
+        (clock,) = started
+        clock.stop()
+        reports, epochs = ((trials - SEATS) * each for each in (EPOCHS + 1, EPOCHS * REPLICATES))
         say(f"tune: reports of {trials} trials, wall and the driver's CPU", clock.rates(reports))
-        say(
-            "tune: replicate-epochs in them, into durable histories",
-            clock.rates((trials - 1) * EPOCHS * REPLICATES),
-        )
+        say("tune: replicate-epochs in them, into durable histories", clock.rates(epochs))
+        against("tune: one driver, replicate-epochs into durable histories", clock.rate(epochs), MUST)
         say("tune: memory the driver added, MB", f"{memory() - begun_memory[0]:.1f}")
     assert state.ended.total() == trials
     lines = sum(len(path.read_text().splitlines()) for path in (folder / "tuned").glob("*/*/history.jsonl"))
@@ -222,9 +242,14 @@ def projected(folder: Path, trials: int, rate: float) -> None:
     say("projection: replicate-epochs written", f"{total:,} in {grown:.0f} s ({total / grown:,.0f}/s)")
     say("projection: largest lag that was shown, replicate-epochs", f"{most:,}")
     say("projection: in MLflow, all of it, statistics and artifacts too", f"{took:.0f} s ({total / took:,.0f}/s)")
+    against("projection: into SQLite", total / took, MUST_PROJECTED)
     say("projection: of the projector's CPU, its start apart", f"{cpu:.1f} s ({total / cpu:,.0f} per CPU second)")
     say("projection: ends", str(left))
     counts = metric_points(sweep.storage)
+    say(
+        "projection: replicates with each epoch once, asked from the database",
+        f"{counts[EPOCHS]} of {len(replicates)}",
+    )
     assert counts == Counter({EPOCHS: len(replicates)}), counts
 
 
@@ -248,7 +273,7 @@ def metric_points(storage: Path) -> Counter[int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=1000)
-    parser.add_argument("--trials", type=int, default=60, help="through Tune, and a third as many through MLflow")
+    parser.add_argument("--trials", type=int, default=90, help="through Tune, and a third as many through MLflow")
     parser.add_argument(
         "--rate", type=float, default=2000.0, help="replicate-epochs a second that histories grow by"
     )

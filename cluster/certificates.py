@@ -92,7 +92,8 @@ def issue(authority: Path, folder: Path, names: Sequence[str] = ()) -> Certifica
         names: Further names or addresses by which this machine is reached.
 
     Raises:
-        BadOption: The authority can not be read, or others than its owner may read its key.
+        BadOption: The authority can not be read, others than its owner may read its key, or the folder can not
+            be made.
     """
     signer = serialization.load_pem_private_key(read_secret(authority / AUTHORITY_KEY).encode(), password=None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
@@ -108,7 +109,10 @@ def issue(authority: Path, folder: Path, names: Sequence[str] = ()) -> Certifica
         .sign(signer, hashes.SHA256())
     )
     made = files_in(folder, authority)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise BadOption(f"folder {folder} can not be made: {error.strerror}; give one that can be") from error
     for path in (made.certificate, made.key):
         path.unlink(missing_ok=True)
     write_once(made.key, _pem(key))

@@ -7,6 +7,7 @@ from pathlib import Path
 from cluster import credentials, local_cluster, probe
 from cluster.credentials import read_secret
 from cluster.errors import BadOption, NotUp
+from cluster.processes import Owned
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Client:
     mlflow_user: str | None = None
     mlflow_password_file: Path | None = None
     auth_settings: Path | None = None  # MLflow's, where they can be read: on the machine that serves it
+    services: tuple[Owned, ...] = ()  # of this machine, where they were started here
 
     @property
     def token_headers(self) -> dict[str, str]:
@@ -67,4 +69,5 @@ def _here(here: local_cluster.LocalCluster) -> Client:
         credentials.MLFLOW_USER,
         secret(credentials.MLFLOW_PASSWORD),
         secret(credentials.MLFLOW_AUTH_LOCAL),
+        here.state.services,
     )

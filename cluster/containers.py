@@ -49,6 +49,9 @@ CLIENT = {
     "MLFLOW_TRACKING_URI": "http://mlflow:5000",
 }
 
+# How a sweep is submitted from such a client; the path of the spec follows.
+SUBMIT = ["sweeps", "submit", "--address", CLIENT["RAY_API_SERVER_ADDRESS"]]
+
 # What Ray's nodes have beside it: trials and drivers may keep files in the bucket that is theirs.
 NODE = CLIENT | client_environment(S3, SECRETS / credentials.S3_CREDENTIALS["sweeps"])
 

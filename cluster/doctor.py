@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from cluster import probe
+from cluster import probe, processes
 from cluster.client import Client
 from cluster.credentials import read_secret
 from cluster.errors import BadOption, WaitTimedOut
@@ -91,6 +91,14 @@ def _listening(client: Client) -> Iterator[Finding]:
             address,
             "credentials travel in the clear: reach it through an SSH tunnel, or put TLS in front (SECURITY.md)",
         )
+        if client.services:
+            bound = processes.listening(client.services).get(parts.port or 80, set())
+            yield Finding(
+                f"{name} listens",
+                bool(bound) and all(each.startswith(LOOPBACK) for each in bound),
+                f"on {', '.join(sorted(bound)) or 'nothing'}, port {parts.port}",
+                "whoever reaches this machine reaches it: serve it on 127.0.0.1 (--host, --dashboard-host)",
+            )
 
 
 def _mlflow(client: Client) -> Iterator[Finding]:
@@ -109,10 +117,15 @@ def _mlflow(client: Client) -> Iterator[Finding]:
     yield Finding(
         "mlflow database",
         status == 200,
-        "answers a search" if status == 200 else f"{status or 'no answer'} {text[:200]}",
+        "answers a search, so it is reachable and migrated"
+        if status == 200
+        else f"{status or 'no answer'} {text[:200]}",
         "look into MLflow's log; after an upgrade: mlflow db upgrade ADDRESS",
     )
-    if client.auth_settings is not None:
+    if client.auth_settings is None:
+        seen = "not seen from here: mlflow_auth.ini on the machine that serves it says it"
+        yield Finding("mlflow default permission", True, seen)
+    else:
         settings = configparser.ConfigParser()
         settings.read(client.auth_settings)
         permission = settings.get("mlflow", "default_permission", fallback="not set")

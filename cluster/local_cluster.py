@@ -26,7 +26,6 @@ from cluster.local_plan import Plan, check, make_plan
 from cluster.processes import Owned
 from cluster.state import State
 
-MOST_NODES = 16
 START_SECONDS = 180.0
 LOG_LINES = 20
 

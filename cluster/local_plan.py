@@ -13,6 +13,7 @@ from cluster.errors import BadOption
 from cluster.ports import free_ports
 
 MOST_NODES = 16
+MOST_CPUS = 1024  # Ray starts a worker process for each
 OBJECT_STORE_BYTES = (
     100_000_000,
     2_000_000_000,
@@ -43,8 +44,8 @@ def check(nodes: int, cpus: int | None) -> None:
     """
     if not 1 <= nodes <= MOST_NODES:
         raise BadOption(f"nodes = {nodes}; allowed: 1 to {MOST_NODES} on one machine")
-    if cpus is not None and cpus < 1:
-        raise BadOption(f"cpus = {cpus}; allowed: at least 1 for each node")
+    if cpus is not None and not 1 <= cpus <= MOST_CPUS:
+        raise BadOption(f"cpus = {cpus}; allowed: at least 1 for each node, at most {MOST_CPUS}")
 
 
 def make_plan(nodes: int, cpus: int | None, folder: Path, short: Path, *, mlflow: bool, tls: bool = False) -> Plan:

@@ -40,8 +40,8 @@ def call(
     """Status and text of a GET, or of a POST of a JSON body; status 0 and the reason when nothing answers."""
     data = None if body is None else json.dumps(body).encode()
     kind = {} if body is None else {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, data=data, headers=headers | kind)  # noqa: S310
     try:
+        request = urllib.request.Request(url, data=data, headers=headers | kind)  # noqa: S310
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
             return response.status, response.read().decode(errors="replace")
     except urllib.error.HTTPError as error:

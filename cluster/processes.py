@@ -73,6 +73,17 @@ def trees(roots: Iterable[Owned], folder: Path) -> list[psutil.Process]:
     return list(found.values())
 
 
+def listening(roots: Iterable[Owned]) -> dict[int, set[str]]:
+    """The TCP ports that services and what they started listen on, each with the addresses."""
+    found: dict[int, set[str]] = {}
+    for root in roots:
+        process = root.process
+        for each in (process, *_children(process)) if process else ():
+            for port, address in _sockets(each):
+                found.setdefault(port, set()).add(address)
+    return found
+
+
 def end(roots: Sequence[Owned], folder: Path, *, gentle_seconds: float = GENTLE_SECONDS) -> None:
     """End the services and every process they started; none is left on return.
 
@@ -94,6 +105,14 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
         return process.children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def _sockets(process: psutil.Process) -> list[tuple[int, str]]:
+    try:
+        sockets = process.net_connections(kind="tcp")
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return []
+    return [(each.laddr.port, each.laddr.ip) for each in sockets if each.status == psutil.CONN_LISTEN]
 
 
 def _bears_mark(process: psutil.Process, folder: Path) -> bool:

@@ -42,17 +42,17 @@ def submit(
     Args:
         sweep: A checked sweep.
         address: Of the cluster's dashboard, http://HOST:8265; without it `RAY_API_SERVER_ADDRESS`.
-        storage: Instead of the spec's; a path that every node sees.
+        storage: Instead of `RMT_STORAGE` and the spec's; a path that every node sees.
         tracking_uri: Of MLflow, instead of the cluster's `MLFLOW_TRACKING_URI` and the spec's.
 
     Returns:
         Name of the job.
 
     Raises:
-        SpecError: The storage is a relative path, or the address of MLflow holds a password.
+        SpecError: The storage is not an absolute path, or the address of MLflow holds a password.
         ClusterUnreachable: The address does not answer, or refuses.
     """
-    place = storage or sweep.storage
+    place = place_of(sweep, storage)
     if problems := [*_not_absolute(place), *_with_password(tracking_uri or sweep.tracking.uri)]:
         raise SpecError(problems)
     client = connect(address)
@@ -171,12 +171,18 @@ def _source_of(module: str) -> Path:
     return path.parent if path.name == "__init__.py" else path
 
 
+def place_of(sweep: SweepSpec, storage: str | None = None) -> str:
+    """Where a submitted sweep keeps its records: what is given, else `RMT_STORAGE`, else the spec's."""
+    return storage or os.environ.get("RMT_STORAGE") or sweep.storage
+
+
 def _not_absolute(place: str) -> Iterator[Problem]:
-    if not (Path(place).is_absolute() or "://" in place):
+    if not Path(place).is_absolute():
+        what = "is an address" if "://" in place else "is relative to a folder that ends with the job"
         yield Problem(
             "storage",
-            f"{place!r} is relative to a folder that ends with the job; allowed: an absolute path that every node "
-            "of the cluster sees (--storage)",
+            f"{place!r} {what}; allowed: an absolute path that every node of the cluster sees "
+            "(--storage, RMT_STORAGE)",
         )
 
 

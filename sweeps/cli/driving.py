@@ -60,11 +60,11 @@ def submit(
 ) -> None:
     """Run a sweep as a job of a cluster and return at once. It goes on without this machine."""
     import sweeps
-    from sweeps.submission import submit as submit_sweep
+    from sweeps import submission
 
     loaded = sweeps.load_spec(spec, overrides=set_ or ())
-    job = submit_sweep(loaded, address=address, storage=storage, tracking_uri=tracking_uri)
-    place = storage or loaded.storage
+    job = submission.submit(loaded, address=address, storage=storage, tracking_uri=tracking_uri)
+    place = submission.place_of(loaded, storage)
     at = f" --address {address}" if address else ""
     typer.echo(f"submitted {loaded.name} as {job}; it keeps its records in {place} on the cluster")
     for command, what in (

@@ -10,10 +10,14 @@ import secrets
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from cluster import containers, credentials, processes
 from cluster.probe import wait_for
@@ -26,9 +30,15 @@ NAMES = {  # service to host
     "postgres": "services",
     "objects": "services",
     "mlflow": "services",
+    "ray-worker": "worker-1",
+    "sweep": "client",
 }
+COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
+# What a client can do without: it checks a spec and sends it away.
+NOT_THE_CLIENTS = ("mlflow", "optuna", "pandas", "pyarrow", "matplotlib", "psycopg2", "boto3", "botocore")
 MOUNT = """
-mount -t tmpfs tmpfs /run && mkdir /run/secrets && mount --bind "$SECRETS" /run/secrets && exec "$@"
+mount -t tmpfs tmpfs /run && mkdir /run/secrets && mount --bind "$SECRETS" /run/secrets || exit
+IFS=:; for path in $HIDDEN; do mount -t tmpfs tmpfs "$path" || exit; done; unset IFS; exec "$@"
 """
 RESTART = """
 trap 'kill "$child" 2>/dev/null; exit' TERM
@@ -68,6 +78,8 @@ class Host:
     address: str
     folder: Path
     secrets: Path
+    state: Path  # with every secret: whoever runs the cluster has it, no host sees it
+    hidden: tuple[Path, ...] = ()
     services: dict[str, Owned] = field(default_factory=dict)
 
     def inside(self, command: Sequence[str]) -> list[str]:
@@ -81,7 +93,13 @@ class Host:
         inherited = {
             name: each for name, each in os.environ.items() if not name.startswith(("RAY_", "MLFLOW_", "RMT_"))
         }
-        own = {"SECRETS": str(self.secrets), "RAY_TMPDIR": str(self.folder), "TMPDIR": str(self.folder)}
+        hidden = ":".join(map(str, (self.state, *self.hidden)))
+        own = {
+            "SECRETS": str(self.secrets),
+            "HIDDEN": hidden,
+            "RAY_TMPDIR": str(self.folder),
+            "TMPDIR": str(self.folder),
+        }
         own |= {"HOME": str(self.folder), "OMP_NUM_THREADS": "1"}
         return inherited | own | {"PATH": programs(), processes.OWNER: str(self.folder)}
 
@@ -133,6 +151,16 @@ class Host:
             process.kill()
         return len(running)
 
+    def hold(self, service: dict[str, Any]) -> None:
+        """Put there the secrets that the compose file gives to a service, and no other."""
+        for secret in service.get("secrets", []):
+            name = secret if isinstance(secret, str) else secret["source"]
+            target = self.secrets / name
+            if not isinstance(secret, str):  # in its user's home
+                target = self.folder / Path(secret["target"]).relative_to("/home/rmt")
+            target.parent.mkdir(exist_ok=True)
+            shutil.copy(self.state / credentials.FOLDER / name, target)  # with its mode
+
     def link(self, state: str) -> None:
         """Cut (`down`) or join (`up`) this host's link."""
         ip("netns", "exec", self.namespace, "ip", "link", "set", "eth0", state)
@@ -157,7 +185,8 @@ def network(names: Sequence[str], folder: Path) -> Iterator[dict[str, Host]]:
         ip("-n", switch, "link", "add", "bridge", "type", "bridge")
         ip("-n", switch, "link", "set", "bridge", "up")
         hosts = {name: Host(name, f"{prefix}-{name}", f"{SUBNET}.{10 + index}", folder / str(index),
-                            folder / "state" / "secrets") for index, name in enumerate(names)}  # fmt: skip
+                            folder / f"secrets-{index}", folder / "state")
+                 for index, name in enumerate(names)}  # fmt: skip
         table = "127.0.0.1 localhost\n" + "".join(
             f"{hosts[NAMES.get(name, name)].address} {name}\n"
             for name in {*hosts, *NAMES}
@@ -165,6 +194,7 @@ def network(names: Sequence[str], folder: Path) -> Iterator[dict[str, Host]]:
         )
         for index, host in enumerate(hosts.values()):
             host.folder.mkdir(mode=0o755)
+            host.secrets.mkdir(mode=0o700)
             namespace(stack, host.namespace, hosts_file=table)
             ip(
                 "-n",
@@ -207,18 +237,24 @@ def namespace(stack: ExitStack, name: str, hosts_file: str | None = None) -> str
 def cluster_of_hosts(folder: Path) -> Iterator[dict[str, Host]]:
     """The compose file's services, ready: a head, two workers of one core, everything else on a host beside them.
 
+    Each host holds the secrets that the compose file gives to its services. The client holds the token alone, sees
+    no storage, and has none of the packages that only drivers, trials and services need.
+
     Args:
-        folder: As of `network`; `folder / "storage"` is the storage that every host sees.
+        folder: As of `network`; `folder / "storage"` is the storage that every other host sees.
     """
     (folder / "storage").mkdir()
     variables = containers.NODE | {"RMT_STORAGE": str(folder / "storage")}
     with network(["ray-head", "worker-1", "worker-2", "services", "client"], folder) as hosts:
+        for name, service in yaml.safe_load(COMPOSE.read_text())["services"].items():
+            if name != "ray-worker-gpu":
+                hosts[NAMES[name]].hold(service)
+        shutil.copytree(hosts["worker-1"].secrets, hosts["worker-2"].secrets, dirs_exist_ok=True)
+        packages = [Path(sysconfig.get_path("purelib")) / name for name in NOT_THE_CLIENTS]
+        hosts["client"].hidden = (folder / "storage", *(path for path in packages if path.is_dir()))
         start_postgres(hosts["services"])
         start_objects(hosts["services"])
         hosts["services"].serve("mlflow")
-        known = hosts["ray-head"].folder / ".mlflow"  # the compose file mounts it there
-        known.mkdir()
-        shutil.copy(hosts["ray-head"].secrets / credentials.MLFLOW_CREDENTIALS, known / "credentials")
         hosts["ray-head"].serve("ray-head", variables)
         for worker in ("worker-1", "worker-2"):
             hosts[worker].serve("ray-worker", variables, cpus=1, folder=hosts[worker].folder / "ray")

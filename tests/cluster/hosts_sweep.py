@@ -1,12 +1,12 @@
-"""A sweep on hosts, submitted from one that holds only the client, as docker-compose.yml's `sweep` service is."""
+"""A sweep on hosts, submitted from one that holds only the client as docker-compose.yml's `sweep` service does."""
 
 import json
-import subprocess
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import containers
+from cluster import containers, credentials
 from tests.cluster.hosts import Host
 
 # On one core each of the trials takes some seconds; `epochs` makes them longer.
@@ -41,6 +41,13 @@ print("found", json.dumps({
 }))
 """
 
+FOLLOW = """
+import sys
+from cluster.client import reach
+from cluster.job import follow
+print(follow(reach(), sys.argv[1], timeout=float(sys.argv[2])).log)
+"""
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -51,6 +58,7 @@ class Sweep:
     rates: int
     name: str = "hosts"
     first: float = 0.01  # the lowest learning rate: sweeps that differ in it share no replicate
+    step: float = 0.01  # from one learning rate to the next
 
     @property
     def replicates(self) -> int:
@@ -61,17 +69,33 @@ class Sweep:
     def storage(self) -> Path:
         return self.hosts["client"].folder.parent / "storage"
 
-    def begin(self) -> subprocess.Popen[str]:
-        """Submit it from the client by the compose file's command."""
+    def submit(self) -> str:
+        """Submit it from the client by the compose file's command; the job's name."""
         client = self.hosts["client"]
         specs = client.folder / "sweeps"
         specs.mkdir(exist_ok=True)
-        rates = [round(self.first + 0.01 * index, 4) for index in range(self.rates)]
+        rates = [round(self.first + self.step * index, 4) for index in range(self.rates)]
         every = max(1, self.epochs // 2)
         text = SPEC.format(name=self.name, epochs=self.epochs, every=every, rates=rates)
         (specs / f"{self.name}.yaml").write_text(text)
-        submit = ["ray", "job", "submit", "--working-dir", str(specs), "--", "sweeps", "run", f"{self.name}.yaml"]
-        return client.begin(*submit, variables=containers.CLIENT)
+        done = self.ask(*containers.SUBMIT, str(specs / f"{self.name}.yaml"))
+        found = re.search(rf"^submitted {self.name} as (\S+);", done, flags=re.MULTILINE)
+        assert found, done
+        return found[1]
+
+    def ask(self, *command: str) -> str:
+        """What a command of the client's prints; it must succeed."""
+        variables = containers.CLIENT | {"RMT_STORAGE": str(self.storage)}
+        done = self.hosts["client"].run(*command, variables=variables)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def wait(self, job: str, timeout: float) -> None:
+        """Wait for the driver's end, which must be a good one."""
+        done = self.hosts["client"].run(
+            "python", "-c", FOLLOW, job, str(timeout), timeout=timeout + 60, variables=containers.CLIENT
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def records(self) -> dict[Path, bytes]:
         """The records that are there now."""
@@ -93,10 +117,11 @@ class Sweep:
         return wrong
 
     def in_mlflow(self) -> dict[str, object]:
-        """What MLflow holds, asked from the client with the administrator's password."""
-        password = (self.hosts["client"].secrets / "mlflow_admin_password").read_text()
+        """What MLflow holds, asked with the administrator's password from the host that serves it."""
+        services = self.hosts["services"]
+        password = (services.state / credentials.FOLDER / credentials.MLFLOW_PASSWORD).read_text()
         user = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": password}
-        done = self.hosts["client"].run("python", "-c", MLFLOW, self.name, variables=containers.CLIENT | user)
+        done = services.run("python", "-c", MLFLOW, self.name, variables=containers.CLIENT | user)
         lines = [line for line in done.stdout.splitlines() if line.startswith("found ")]
         assert lines, done.stdout + done.stderr
         found: dict[str, object] = json.loads(lines[0].removeprefix("found "))

@@ -63,6 +63,11 @@ def test_an_authority_whose_key_others_can_read_is_refused(authority: Path) -> N
         certificates.issue(authority, authority / "node")
 
 
+def test_a_folder_that_can_not_be_made_is_named(authority: Path) -> None:
+    with pytest.raises(BadOption, match=r"tls_ca\.crt/node can not be made"):
+        certificates.issue(authority, authority / certificates.AUTHORITY / "node")
+
+
 def test_without_an_authority_the_message_says_what_makes_one(tmp_path: Path) -> None:
     credentials.initialise(tmp_path)
 

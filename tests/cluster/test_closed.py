@@ -2,40 +2,24 @@
 
 from collections.abc import Iterator
 
-import grpc
 import pytest
 
-from cluster import credentials, probe
+from cluster import credentials
 from cluster.local_cluster import LocalCluster
+from tests.cluster.asked import CALLS, ask, call
 from tests.cluster.observed import listening
 
-# One call of each gRPC service that Ray's processes offer; an empty message is a valid question to each.
-CALLS = (
-    "/ray.rpc.NodeInfoGcsService/GetAllNodeInfo",
-    "/ray.rpc.InternalKVGcsService/InternalKVKeys",
-    "/ray.rpc.JobInfoGcsService/GetAllJobInfo",
-    "/ray.rpc.NodeManagerService/GetNodeStats",
-    "/ray.rpc.ObjectManagerService/Pull",
-    "/ray.rpc.CoreWorkerService/GetCoreWorkerStats",
-    "/ray.rpc.ReporterService/GetTraceback",
-    "/ray.rpc.RayletDriver/ClusterInfo",
-)
 HEALTH = "/grpc.health.v1.Health/Check"  # gRPC's own; SECURITY.md says what it tells
-ABSENT = ("UNAVAILABLE", "UNIMPLEMENTED", "DEADLINE_EXCEEDED")
 
 
 @pytest.mark.slow
 def test_every_port_refuses_without_the_token(two_nodes: LocalCluster) -> None:
     metrics, refusing = 0, 0
     for port, host in addresses(two_nodes):
-        codes = {call(f"{host}:{port}", method) for method in CALLS} - {*ABSENT}
-        status, text = probe.get(f"http://{host}:{port}/metrics", timeout=2)
-        if status == 200:
-            assert text.startswith(("# HELP", "# TYPE")), (port, text[:100])
-            metrics += 1
-        else:
-            assert (status, codes) in ((401, set()), (0, {"UNAUTHENTICATED"})), port
-            refusing += 1
+        answer = ask(f"{host}:{port}")
+        assert answer.is_metrics or answer.refuses, (port, answer)
+        metrics += answer.is_metrics
+        refusing += answer.refuses
     assert metrics <= 4  # of each node, of the dashboard and of the autoscaler; some open a little later
     assert refusing >= 8
 
@@ -61,14 +45,3 @@ def addresses(here: LocalCluster) -> Iterator[tuple[int, str]]:
     for port, hosts in listening(here).items():
         local = [host.removeprefix("::ffff:") for host in hosts if host.removeprefix("::ffff:").startswith("127.")]
         yield port, local[0] if local else "127.0.0.1"
-
-
-def call(address: str, method: str, token: str | None = None) -> str:
-    """The code that a gRPC call with an empty message is answered with."""
-    credentials_of_call = (("authorization", f"Bearer {token}"),) if token else ()
-    with grpc.insecure_channel(address) as channel:
-        try:
-            channel.unary_unary(method)(b"", timeout=2, metadata=credentials_of_call)
-        except grpc.RpcError as error:
-            return str(error.code().name)
-    return "OK"

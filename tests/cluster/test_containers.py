@@ -52,6 +52,14 @@ def test_clients_get_the_variables_that_the_package_means(services: dict[str, An
     assert containers.CLIENT.items() <= services["sweep"]["environment"].items()
 
 
+def test_a_sweep_is_submitted_by_the_command_that_the_package_means(services: dict[str, Any]) -> None:
+    sweep = services["sweep"]
+
+    assert sweep["entrypoint"] == containers.SUBMIT
+    assert sweep["working_dir"] == sweep["volumes"][0].split(":")[1]
+    assert sweep["environment"]["RMT_STORAGE"] == services["ray-worker"]["environment"]["RMT_STORAGE"]
+
+
 def test_the_object_store_starts_by_the_command_that_the_package_means(
     compose: dict[str, Any], services: dict[str, Any], state_folder: Path
 ) -> None:

@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from cluster import credentials, doctor, examine
+from cluster import credentials, doctor, examine, processes
 from cluster.client import Client, reach
+from cluster.containers import EVERYWHERE
 from cluster.doctor import Finding, examine_cluster, render
 from cluster.errors import BadOption, NotUp
 from cluster.examine import Examined
 from cluster.job import JobFailed, run_job
 from cluster.local_cluster import LocalCluster
+from cluster.probe import wait_for
 
 NODE = Examined(
     node_id="a",
@@ -39,7 +42,7 @@ class TestTwoNodes:
         for node in two_nodes.alive_nodes():
             assert f"{node.address} storage" in checks
             assert f"{node.address} clock" in checks
-        assert "mlflow default permission" in checks
+        assert {"mlflow default permission", "mlflow listens", "dashboard listens"} <= set(checks)
         assert list((tmp_path / "storage").iterdir()) == []
 
     def test_a_wrong_token_is_found(self, two_nodes: LocalCluster, tmp_path: Path) -> None:
@@ -81,6 +84,23 @@ def test_an_address_beyond_this_machine_without_encryption_is_found() -> None:
     findings = doctor._listening(Client("http://10.0.0.1:8265", Path("t"), "https://mlflow.example"))
 
     assert bad(list(findings)) == {"dashboard address"}
+
+
+@pytest.mark.parametrize(("host", "found"), [(EVERYWHERE, {"mlflow listens"}), ("127.0.0.1", set())])
+def test_a_service_of_this_machine_that_listens_beyond_it_is_found(
+    host: str, found: set[str], tmp_path: Path
+) -> None:
+    code = f"import socket, time; s = socket.create_server(({host!r}, 0)); print(s.getsockname()[1], flush=True)"
+    log = tmp_path / "log"
+    service = processes.start(
+        "mlflow", [sys.executable, "-c", f"{code}; time.sleep(60)"], folder=tmp_path, log=log
+    )
+    try:
+        port = wait_for(lambda: log.read_text().strip() or None, what="it listens", timeout=20)
+        client = Client("https://x", Path("t"), f"http://127.0.0.1:{port}", services=(service,))
+        assert bad(list(doctor._listening(client))) == found
+    finally:
+        processes.end([service], tmp_path)
 
 
 def test_an_open_default_permission_is_found(tmp_path: Path) -> None:

@@ -20,8 +20,10 @@ def sweep(hosts: dict[str, Host]) -> Sweep:
 
 def test_a_killed_worker_a_cut_link_and_a_lost_head_lose_nothing(sweep: Sweep) -> None:
     hosts = sweep.hosts
-    first = sweep.begin()
+    sweep.submit()
     wait_for(lambda: len(sweep.records()) >= 3, what="the first trial recorded", timeout=300)
+    said = sweep.ask("sweeps", "logs", sweep.name, "--address", containers.CLIENT["RAY_API_SERVER_ADDRESS"])
+    assert "hosts: 12 trials (6 unpruned twins), 36 replicates" in said
     assert hosts["worker-1"].kill("ray-worker") > 0
     hosts["worker-2"].link("down")
     time.sleep(20)
@@ -29,19 +31,26 @@ def test_a_killed_worker_a_cut_link_and_a_lost_head_lose_nothing(sweep: Sweep) -
     before = len(sweep.records())
     wait_for(lambda: len(sweep.records()) > before, what="more trials recorded after the faults", timeout=300)
     assert hosts["ray-head"].kill("ray-head") > 0
-    said, _ = first.communicate(timeout=180)
-    assert "hosts: 12 trials (6 unpruned twins), 36 replicates" in said
+    wait_for_nodes(hosts["client"], 3)
     kept = sweep.records()
     assert len(kept) < sweep.replicates
 
-    wait_for_nodes(hosts["client"], 3)
-    second = sweep.begin()
-    said, _ = second.communicate(timeout=400)
+    sweep.wait(sweep.submit(), timeout=400)
 
-    assert second.returncode == 0, said
-    assert sweep.statuses() == {"finished": sweep.replicates}, said
+    assert sweep.statuses() == {"finished": sweep.replicates}
     assert {path: sweep.records()[path] for path in kept} == kept
     assert sweep.epochs_twice() == 0
+
+
+def test_the_client_holds_the_token_and_nothing_else(sweep: Sweep) -> None:
+    client = sweep.hosts["client"]
+    seen = client.run("ls", "/run/secrets", str(client.state), str(sweep.storage)).stdout
+
+    assert seen.split() == [
+        "/run/secrets:", "ray_token", f"{client.state}:", f"{sweep.storage}:"
+    ]  # fmt: skip
+    for package in ("mlflow.client", "optuna.study", "pyarrow.lib", "psycopg2.extensions"):
+        assert client.run("python", "-c", f"import {package}").returncode != 0, package
 
 
 def test_mlflow_has_each_replicate_once_with_its_artifacts_in_the_object_store(sweep: Sweep) -> None:
@@ -58,7 +67,7 @@ def test_mlflow_has_each_replicate_once_with_its_artifacts_in_the_object_store(s
 
 def test_no_secret_is_in_a_record_a_log_a_tag_or_a_jobs_metadata(sweep: Sweep) -> None:
     hosts = sweep.hosts
-    own = hosts["client"].secrets
+    own = hosts["client"].state / credentials.FOLDER
     names = (credentials.RAY_TOKEN, credentials.MLFLOW_PASSWORD, credentials.POSTGRES_PASSWORD)
     secrets = [(own / name).read_text().strip() for name in names]
     tags = str(sweep.in_mlflow()["tags"])
@@ -66,7 +75,7 @@ def test_no_secret_is_in_a_record_a_log_a_tag_or_a_jobs_metadata(sweep: Sweep) -
     code += "print(probe.get(c.dashboard + '/api/jobs/', headers=c.token_headers)[1])"
     jobs = hosts["client"].run("python", "-c", code, variables=containers.CLIENT).stdout
 
-    assert "sweeps run hosts.yaml" in jobs
+    assert "sweeps run sweep.yaml" in jobs
     for secret in secrets:
         assert secret not in tags
         assert secret not in jobs

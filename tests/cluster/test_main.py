@@ -40,6 +40,7 @@ def test_init_makes_the_secrets_and_says_where(state_folder: Path) -> None:
         (["wait", "--nodes", "1"], ["no cluster is up"]),
         (["up", "--nodes", "0"], ["nodes = 0", "1 to 16"]),
         (["up", "--cpus", "-1"], ["cpus = -1", "at least 1"]),
+        (["up", "--cpus", "99999999"], ["cpus = 99999999", "at most 1024"]),
         (["serve", "redis"], ["unknown service 'redis'", "known: ray-head"]),
         (["serve", "ray-head", "--port", "1"], ["--port = '1'"]),
         (["up", "--nodes", "two"], ["'--nodes'", "valid integer"]),
@@ -62,11 +63,13 @@ def test_serve_explains_its_options() -> None:
     assert "HOST:PORT of the head" in done.stdout
 
 
-def test_an_unwell_address_is_status_one() -> None:
-    done = command("healthy", "http://127.0.0.1:1/health")
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1/health", "no address"])
+def test_an_unwell_address_is_status_one(address: str) -> None:
+    done = command("healthy", address)
 
     assert done.returncode == 1
     assert "no answer" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
