@@ -139,9 +139,19 @@ def test_an_overlay_builds(overlay: str, repository: Path) -> None:
     version = project_version(repository)
 
     assert all(resource["metadata"]["namespace"] == "rmt-sweeps" for resource in resources)
+    (ray_cluster,) = (resource for resource in resources if resource["kind"] == "RayCluster")
+    jsonschema.validate(ray_cluster, SCHEMAS["RayCluster"])
+    pools = {group["groupName"]: group["template"] for group in ray_cluster["spec"]["workerGroupSpecs"]}
+    gpus = {
+        name: "nvidia.com/gpu" in template["spec"]["containers"][0]["resources"]["limits"]
+        for name, template in pools.items()
+    }
+    assert gpus == {"workers": False} | ({"gpu-workers": True} if overlay == "gpu" else {})
+    for template in pools.values():
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": template["spec"]}
+        kubernetes_validate.validate(pod, KUBERNETES, strict=True)
     worker = named_containers(resources)["ray-worker"]
     assert worker["image"] == ("rmt-sweeps:" + version + ("-cpu" if overlay == "cpu" else ""))
-    assert ("nvidia.com/gpu" in worker["resources"]["limits"]) is (overlay == "gpu")
 
 
 def test_the_sweep_job_runs_on_the_cluster_as_a_user_without_rights(repository: Path) -> None:

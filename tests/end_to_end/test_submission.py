@@ -49,7 +49,8 @@ def test_a_submitted_sweep_is_followed_stopped_and_gone_on_with(here: dict[str, 
     said = on_cluster("submit", spec, *there)
     assert time.monotonic() - begun < 60
     assert f"sweeps stop sent --storage {storage} --address {url}" in said
-    until(lambda: command("status", "sent", *there, "--json", environment=here).stdout, r'"recorded": [1-9]')
+    until(lambda: " ".join(path.name for path in storage.glob("sent/trials/*/*/record.json")), "record")
+    assert re.search(r'"recorded": [1-9]', on_cluster("status", "sent", *there, "--json"))
     assert "stopped sent" in on_cluster("stop", "sent", *there)
     halfway = len(list(storage.glob("sent/trials/*/*/record.json")))
     assert 0 < halfway < 27
