@@ -133,7 +133,7 @@ def faults(hosts: dict[str, Host], epochs: int) -> None:
     calm = start + rates * each
     say(f"undisturbed: {CALM_RATES} rates of {rates}; so all of them", f"{start + trained:.0f} s; {calm:.0f} s")
     # Learning rates that no earlier sweep had, and small enough that none diverges.
-    sweep = Sweep(hosts, epochs, rates, "storm", first=0.011, step=0.001)
+    sweep = Sweep(hosts, epochs, rates, "storm", first=0.0105, step=0.001)
     begun = time.monotonic()
     job = sweep.submit()
     time.sleep(calm / 4)

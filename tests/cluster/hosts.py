@@ -117,17 +117,6 @@ class Host:
             check=False,
         )
 
-    def begin(self, *command: str, variables: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Begin a command here; its output and errors come together."""
-        return subprocess.Popen(
-            self.inside(command),
-            env=self.environment | dict(variables or {}),
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
     def start(self, name: str, command: Sequence[str], variables: Mapping[str, str] | None = None) -> None:
         """Start a service here; it comes back when it ends, as `restart: unless-stopped` does."""
         whole = self.inside(["sh", "-c", RESTART, "sh", *command])
