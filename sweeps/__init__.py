@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from sweeps.launch import Launch, plan, run
     from sweeps.networks import load_model
     from sweeps.promotion import Promoted, promote
-    from sweeps.query import best, compare, history, replicates, spectra, trials, write_paper, write_report
+    from sweeps.query import history, replicates, spectra, trials
+    from sweeps.ranking import best
+    from sweeps.reporting import compare, write_paper, write_report
     from sweeps.seeds import Seeds
     from sweeps.spec import SweepSpec, load_spec
     from sweeps.status import Status
@@ -28,7 +30,9 @@ _MODULES = {
     "networks": ("load_model",),
     "promotion": ("Promoted", "promote"),
     "answers": ("Answer", "Answers"),
-    "query": ("best", "compare", "history", "replicates", "spectra", "trials", "write_paper", "write_report"),
+    "query": ("history", "replicates", "spectra", "trials"),
+    "ranking": ("best",),
+    "reporting": ("compare", "write_paper", "write_report"),
     "seeds": ("Seeds",),
     "spec": ("SweepSpec", "load_spec"),
     "status": ("Status",),

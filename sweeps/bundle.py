@@ -29,11 +29,11 @@ from typing import Any
 
 import pandas as pd
 
-from sweeps import findings, query, records, storage
+from sweeps import findings, query, records, reporting, storage
 from sweeps.aggregate import trials_of
 from sweeps.correctness import Correctness, correctness_of
 from sweeps.errors import StorageError, SweepError
-from sweeps.query import Root
+from sweeps.origin import Root
 from sweeps.report import rebuilt
 from sweeps.report.document import Tables, document
 from sweeps.reservations import reservations
@@ -108,7 +108,7 @@ def write_bundle(name: str, to: Path, *, store: Root = None) -> Path:
     }
     # From the tables as they will be read, so that nothing depends on what a file does not keep.
     table, correct, objective = _tables(contents)
-    material = query.report_material(name, store) | _material(table, correct, plan, left_out)
+    material = reporting.report_material(name, store) | _material(table, correct, plan, left_out)
     contents[REPORT] = document(Tables(**material)).encode()
     for title, function, options in findings.questions(table, objective):
         found = findings.answer(table, correct, function, options)

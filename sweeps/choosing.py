@@ -50,6 +50,38 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def filtered(
+    table: pd.DataFrame, where: str | None, what: str, *, select_on_test: bool, left_out: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Rows for which a condition holds, and in `.attrs["left_out"]` how many `what`s are not among them.
+
+    Args:
+        table: To choose from.
+        where: The condition; None holds for all.
+        what: A row is one.
+        select_on_test: Allow it to look at test metrics.
+        left_out: What was left out before.
+
+    Raises:
+        ExpressionError: Not a condition, or a name that is no column; lists the columns.
+        SelectionOnTest: It looks at a test metric, without `select_on_test`.
+    """
+    said = list(left_out)
+    kept = table
+    if where is not None and not table.empty:
+        kept = those_where(table, condition(where, table, select_on_test=select_on_test))
+        if len(kept) < len(table):
+            said.append(f"{counted(len(table) - len(kept), what)} for which not: {where}")
+        kept = kept.reset_index(drop=True)
+    kept.attrs["left_out"] = said
+    return kept
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things in words."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def is_broken(table: pd.DataFrame) -> pd.Series:
     """Whether a trial has a replicate that diverged or failed."""
     return sum(table[name] for name in BROKEN) > 0  # type: ignore[return-value]

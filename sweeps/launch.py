@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sweeps import storage as storages
+from sweeps.environment import changes, packages
 from sweeps.errors import Problem, SpecError
 from sweeps.forks import Forks, plan_forks, tidy
 from sweeps.lease import lease
@@ -133,6 +134,7 @@ def run(
     folder = root / sweep.name
     with lease(folder) as held:
         _write_plan(folder, made)
+        _write_origin(folder)
         if on_plan is not None:
             on_plan(made, progress)
         projector = start_projector(root, sweep.name, uri)
@@ -229,6 +231,17 @@ def _loaded(spec: Spec) -> SweepSpec:
 def _write_plan(folder: Path, made: Plan) -> None:
     storages.write_json(folder / "plan.json", made.document())
     storages.write_atomically(folder / "spec.yaml", made.spec.to_yaml())
+    storages.write_atomically(folder / "resolved.yaml", made.spec.to_yaml(resolved=True))
+
+
+def _write_origin(folder: Path) -> None:
+    """What this launch runs with, for whoever wants to run it again: packages, and changes since the commit."""
+    storages.write_atomically(folder / "packages.txt", packages())
+    found, file = changes(), folder / "changes.diff"
+    if found is None:
+        file.unlink(missing_ok=True)
+    else:
+        storages.write_atomically(file, found)
 
 
 class _Trained(NamedTuple):
@@ -316,6 +329,6 @@ def _datasets(made: Plan) -> dict[str, Dataset]:
 
 
 def _report(root: Path, name: str) -> Path | None:
-    from sweeps.query import has_records, write_report
+    from sweeps.reporting import has_records, write_report
 
     return write_report(name, storage=root) if has_records(root / name) else None

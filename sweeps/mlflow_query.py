@@ -110,11 +110,29 @@ def artifact(name: str, level: str, identity: str, file: str, uri: str | None = 
         SweepNotFound: The store has no such sweep or run.
         TrackingError: The store does not answer.
     """
-    with _reading(uri) as client, tempfile.TemporaryDirectory() as folder:
-        run = _one(client, name, level, identity).info.run_id
-        if file not in {found.path for found in client.list_artifacts(run)}:
-            return None
-        return Path(client.download_artifacts(run, file, folder)).read_bytes()
+    with _reading(uri) as client:
+        return _content(client, _one(client, name, level, identity), file)
+
+
+def artifacts(name: str, replicates: Sequence[str], file: str, uri: str | None = None) -> Iterator[bytes | None]:
+    """Content of an artifact of many replicates, in their order, without a search for each; see `artifact`."""
+    with _reading(uri) as client:
+        runs = _runs(client, _experiment(client, name), "tags.level = 'replicate'")
+        wanted = set(replicates)
+        known = {run.data.tags["identity"]: run for run in runs if run.data.tags["identity"] in wanted}
+        for replicate in replicates:
+            yield _content(client, known[replicate], file)
+
+
+def _content(client: MlflowClient, run: Run, file: str) -> bytes | None:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    # The client's own methods ask for the run again, twice.
+    store = get_artifact_repository(run.info.artifact_uri, tracking_uri=client.tracking_uri)
+    if file not in {found.path for found in store.list_artifacts()}:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        return Path(store.download_artifacts(file, folder)).read_bytes()
 
 
 def _one(client: MlflowClient, name: str, level: str, identity: str) -> Run:
@@ -208,10 +226,12 @@ class Trials(NamedTuple):
     Attributes:
         table: A row a trial.
         about: `config` and `point` of each of them, by name.
+        has_more: Whether there are trials after them.
     """
 
     table: pd.DataFrame
     about: Mapping[str, Mapping[str, Any]]
+    has_more: bool = False
 
 
 def trials(name: str, uri: str | None = None) -> Trials:
@@ -264,13 +284,12 @@ def best(
     with _reading(uri) as client:
         place = _experiment(client, name)
         page = client.search_runs([place], condition, order_by=order, max_results=k + TIES)
-        found = ranked(page)[:k]
-        if len(found) < k and not allow_diverged:
-            broken = ranked(run for run in _runs(client, place, "metrics.n >= 0") if _is_broken(run))
-            found += broken[: k - len(found)]
+        found = ranked(page)
+        if len(found) <= k and not allow_diverged:
+            found += ranked(run for run in _runs(client, place, "metrics.n >= 0") if _is_broken(run))
         if not found:
             raise SpecError(_no_statistic(client, place, name, column))
-    return _found(found)
+    return _found(found[:k])._replace(has_more=len(found) > k)
 
 
 def _is_broken(run: Run) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,9 +21,7 @@ from sweeps.document import parse
 from sweeps.errors import SpecError, SweepNotFound
 from sweeps.table import replicates_of
 
-if TYPE_CHECKING:
-    import os
-
+Root = str | os.PathLike[str] | None
 Source = Literal["records", "mlflow"]
 SOURCES = ("records", "mlflow")
 OBJECTIVE = {"metric": "validation_accuracy", "statistic": "mean", "mode": "max"}
@@ -62,7 +61,10 @@ class Origin(Protocol):
         ...
 
     def leading(self, column: str, mode: str, k: int, *, allow_diverged: bool) -> pd.DataFrame | None:
-        """The k best trials without looking at all of them; None where that can not be done."""
+        """The k best trials without looking at all of them; None where that can not be done.
+
+        `.attrs["left_out"]` says when there are more.
+        """
         ...
 
     def about(self, trial: str) -> Mapping[str, Any]:
@@ -77,6 +79,10 @@ class Origin(Protocol):
         """A file of a replicate; None when there is none."""
         ...
 
+    def files(self, chosen: Sequence[Named], name: str) -> Iterator[bytes | None]:
+        """That file of each replicate, in their order; None when there is none."""
+        ...
+
     def record(self, replicate: Named) -> Mapping[str, Any]:
         """What of a record is needed to build its network: `config`, and `input` when it is known."""
         ...
@@ -86,7 +92,7 @@ def origin_of(
     name: str,
     source: str = "records",
     *,
-    storage: str | os.PathLike[str] | None = None,
+    storage: Root = None,
     uri: str | None = None,
 ) -> Origin:
     """The origin of answers about a sweep.
@@ -95,7 +101,7 @@ def origin_of(
         name: Of the sweep.
         source: `records` or `mlflow`.
         storage: Of the records, instead of `RMT_STORAGE` and `./sweeps-data`.
-        uri: Of MLflow, instead of `MLFLOW_TRACKING_URI` and the store inside the storage.
+        uri: Of MLflow, instead of `MLFLOW_TRACKING_URI`, the spec's in the storage, and the store inside it.
 
     Raises:
         SpecError: Another source.
@@ -108,9 +114,9 @@ def origin_of(
     if source == "records":
         return Records(storages.sweep_folder(root, name))
     from sweeps.tracked import Tracked
-    from sweeps.tracking.store import store_uri
+    from sweeps.tracking.store import sweep_uri
 
-    return Tracked(name, store_uri(root, uri))
+    return Tracked(name, sweep_uri(root, name, uri))
 
 
 @dataclass(frozen=True)
@@ -182,6 +188,10 @@ class Records:
         """A file of a replicate; None when there is none."""
         path = records.replicate_folder(self.folder, *replicate) / name
         return path.read_bytes() if path.is_file() else None
+
+    def files(self, chosen: Sequence[Named], name: str) -> Iterator[bytes | None]:
+        """That file of each replicate, in their order; None when there is none."""
+        return (self.file(replicate, name) for replicate in chosen)
 
     def record(self, replicate: Named) -> Mapping[str, Any]:
         """The replicate's record."""

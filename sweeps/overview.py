@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps import records, storage
-from sweeps.document import parse
 from sweeps.errors import SweepNotFound
-from sweeps.query import Root
+from sweeps.origin import Root
 from sweeps.status import Status
 
 if TYPE_CHECKING:
@@ -122,28 +121,19 @@ def sync_sweep(
 ) -> Lag:
     """Project a sweep's records into MLflow; returns what could not be."""
     from sweeps.tracking import project
-    from sweeps.tracking.store import resolve_uri
+    from sweeps.tracking.store import sweep_uri
 
     place = storage.resolve(root)
     storage.sweep_folder(place, name)
-    chosen = resolve_uri(uri, _tracking_uri(place / name))
-    return project(place, name, chosen, follow=follow, rebuild=rebuild)
-
-
-def _tracking_uri(sweep: Path) -> str | None:
-    """The address in the spec the sweep was last launched with."""
-    plain = parse((sweep / "spec.yaml").read_text(encoding="utf-8"), source=str(sweep / "spec.yaml"))
-    uri: str | None = (plain.get("tracking") or {}).get("uri")
-    return uri
+    return project(place, name, sweep_uri(place, name, uri), follow=follow, rebuild=rebuild)
 
 
 def delete_sweep(name: str, root: Root = None, uri: str | None = None) -> None:
     """Delete the runs of a sweep, then its records: a crash in between leaves records, which are the truth."""
     from sweeps.tracking.session import delete
-    from sweeps.tracking.store import resolve_uri
+    from sweeps.tracking.store import sweep_uri
 
     place = storage.resolve(root)
     sweep = storage.sweep_folder(place, name)
-    chosen = resolve_uri(uri, _tracking_uri(sweep))
-    delete(place, name, chosen)
+    delete(place, name, sweep_uri(place, name, uri))
     shutil.rmtree(sweep)

@@ -68,9 +68,9 @@ def promote(
     from sweeps.data import load
     from sweeps.errors import StorageError
     from sweeps.tracking.promotion import register
-    from sweeps.tracking.store import store_uri
+    from sweeps.tracking.store import sweep_uri
 
-    address = store_uri(storages.resolve(storage), uri)
+    address = sweep_uri(storages.resolve(storage), name, uri)
     chosen = choose(origin_of(name, source, storage=storage, uri=uri), trial, replicate)
     run = mlflow_query.run_id(name, "replicate", chosen.replicate[1], address)
     classifier = chosen.classifier()

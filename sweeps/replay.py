@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from sweeps import layout, records, storage
 from sweeps.environment import environment
 from sweeps.errors import SweepError, SweepNotFound
+from sweeps.origin import Root
 from sweeps.overview import trial_in
-from sweeps.query import Root
 from sweeps.replayed import Account, Replay
 from sweeps.spec import build_trial
 from sweeps.status import Status

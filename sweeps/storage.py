@@ -45,11 +45,10 @@ def sweep_folder(root: Path, name: str) -> Path:
     Raises:
         SweepNotFound: Lists the sweeps that are there.
     """
-    folder = root / name
-    if not (folder / "spec.yaml").is_file() or folder.resolve().parent != root.resolve():
-        known = ", ".join(sweeps_in(root)) or "none"
-        raise SweepNotFound(f"no sweep {name!r} in {root}; there: {known}")
-    return folder
+    there = sweeps_in(root)
+    if name not in there or (root / name).resolve().parent != root.resolve():
+        raise SweepNotFound(f"no sweep {name!r} in {root}; there: {', '.join(there) or 'none'}")
+    return root / name
 
 
 def sweeps_in(root: Path) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -75,6 +75,7 @@ class Tracked:
             self.name, self.uri, metric=metric, statistic=statistic, mode=mode, k=k, allow_diverged=allow_diverged
         )
         self._about.update(found.about)
+        found.table.attrs["left_out"] = ["trials after these"] if found.has_more else []
         return found.table
 
     def about(self, trial: str) -> Mapping[str, Any]:
@@ -91,6 +92,10 @@ class Tracked:
     def file(self, replicate: Named, name: str) -> bytes | None:
         """A file of a replicate; None when its run holds none."""
         return mlflow_query.artifact(self.name, "replicate", replicate[1], name, self.uri)
+
+    def files(self, chosen: Sequence[Named], name: str) -> Iterator[bytes | None]:
+        """That file of each replicate, in their order; None when its run holds none."""
+        return mlflow_query.artifacts(self.name, [replicate for _, replicate in chosen], name, self.uri)
 
     def record(self, replicate: Named) -> Mapping[str, Any]:
         """What of the record its run holds: `config`, and `input` when it is known."""

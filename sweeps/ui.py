@@ -15,9 +15,9 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from sweeps import document, mlflow_query
+from sweeps import mlflow_query
 from sweeps.errors import TrackingError
-from sweeps.tracking.store import artifacts_of, check, database_path, prepare, resolve_uri, store_uri
+from sweeps.tracking.store import artifacts_of, check, database_path, prepare, store_uri, sweep_uri
 from sweeps.tracking.view import CURVES, TRIALS
 from sweeps.tracking.view import link as view_link
 
@@ -51,7 +51,7 @@ def serve(storage: Path, sweep: str | None, port: int = 5000, *, say: Callable[[
         SweepNotFound: The store holds no such sweep; lists those it has.
         TrackingError: There is nothing to serve yet, or the port is taken.
     """
-    uri = _address(Path(storage), sweep)
+    uri = sweep_uri(Path(storage), sweep) if sweep else store_uri(Path(storage))
     if uri.startswith("http"):
         check(uri)
         say(_links(uri, sweep, uri))
@@ -85,13 +85,6 @@ def link(base: str, sweep: str | None, uri: str | None = None, view: str = TRIAL
 def _links(base: str, sweep: str | None, uri: str) -> str:
     trials = link(base, sweep, uri)
     return f"{trials}\ncurves: {link(base, sweep, uri, CURVES)}" if sweep else trials
-
-
-def _address(storage: Path, sweep: str | None) -> str:
-    spec = storage / sweep / "spec.yaml" if sweep else None
-    given = document.parse(spec.read_text(encoding="utf-8")) if spec and spec.is_file() else {}
-    tracking = given.get("tracking") if isinstance(given, dict) else None
-    return store_uri(storage, resolve_uri(None, (tracking or {}).get("uri")))
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from sweeps.cli.driving import Elsewhere
+from sweeps.cli.options import taking
 from sweeps.cli.running import AsJson, Storage
 
 if TYPE_CHECKING:
@@ -44,7 +46,32 @@ Where = Annotated[
     str | None, typer.Option(metavar="EXPR", help="Only those for which it holds: 'prune.rule == \"mp_edge\"'.")
 ]
 From = Annotated[Source, typer.Option("--from", help="Records, or an MLflow they were projected to.")]
-Uri = Annotated[str | None, typer.Option("--tracking-uri", help="MLflow; default MLFLOW_TRACKING_URI.")]
+Uri = Annotated[
+    str | None, typer.Option("--tracking-uri", help="MLflow; default MLFLOW_TRACKING_URI, else the spec's.")
+]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What every question takes: which rows, and where they are read."""
+
+    where: Where = None
+    select_on_test: OnTest = False
+    source: From = Source.RECORDS
+    tracking_uri: Uri = None
+    storage: Storage = None
+
+    def question(self) -> dict[str, Any]:
+        """As `sweeps.best`, `sweeps.trials` and the others take it."""
+        return {
+            "where": self.where,
+            "select_on_test": self.select_on_test,
+            "source": self.source.value,
+            "uri": self.tracking_uri,
+            "storage": self.storage,
+        }
+
+
 AnswerFormat = Annotated[TableFormat, typer.Option("--format", help="table, json, csv or yaml.")]
 
 
@@ -80,12 +107,13 @@ def add_to(app: typer.Typer) -> None:
     app.command("list")(list_)
 
 
+@taking(Asked)
 def best(
     name: Name,
+    asked: Asked,
     metric: Annotated[str | None, typer.Option(help="Instead of the objective's.")] = None,
     statistic: Annotated[str | None, typer.Option(help="mean, median, iqm, sd, ci_low or ci_high.")] = None,
     mode: Annotated[str | None, typer.Option(help="max or min.")] = None,
-    where: Where = None,
     k: Annotated[int, typer.Option("--k", "-k", help="How many, of each group with --per.")] = 5,
     per: Annotated[str | None, typer.Option(metavar="PATH", help="The best of each value.")] = None,
     pareto: Annotated[
@@ -94,13 +122,9 @@ def best(
     allow_diverged: Annotated[
         bool, typer.Option(help="Do not rank trials with a diverged replicate last.")
     ] = False,
-    select_on_test: OnTest = False,
     form: AnswerFormat = TableFormat.TABLE,
     as_json: AsJson = False,
     write: Annotated[Path | None, typer.Option(help="Write the best one as a spec to launch again.")] = None,
-    source: From = Source.RECORDS,
-    tracking_uri: Uri = None,
-    storage: Storage = None,
 ) -> None:
     """The best configurations, by a statistic over replicates."""
     import sweeps
@@ -111,15 +135,11 @@ def best(
         metric=metric,
         statistic=statistic,
         mode=mode,
-        where=where,
         k=k,
         per=per,
         pareto=pareto,
         allow_diverged=allow_diverged,
-        select_on_test=select_on_test,
-        source=source.value,
-        storage=storage,
-        uri=tracking_uri,
+        **asked.question(),
     )
     if write is not None:
         write.write_text(answers[0].to_spec().to_yaml(resolved=True), encoding="utf-8")
@@ -154,73 +174,54 @@ def _print_yaml(rows: list[dict[str, Any]]) -> None:
     typer.echo(yaml.safe_dump(rows, sort_keys=False, allow_unicode=True), nl=False)
 
 
+@taking(Asked)
 def trials(
     name: Name,
-    where: Where = None,
-    select_on_test: OnTest = False,
+    asked: Asked,
+    metric: Annotated[str | None, typer.Option(help="Gets every statistic, instead of the objective's.")] = None,
     form: AnswerFormat = TableFormat.TABLE,
     as_json: AsJson = False,
     parquet: ToParquet = None,
-    source: From = Source.RECORDS,
-    tracking_uri: Uri = None,
-    storage: Storage = None,
 ) -> None:
     """A row a trial: statistics over its replicates."""
     import sweeps
 
-    table = sweeps.trials(
-        name, where=where, select_on_test=select_on_test, source=source.value, storage=storage, uri=tracking_uri
-    )
-    _print(table, TableFormat.JSON if as_json else form, parquet)
+    table = sweeps.trials(name, metric=metric, **asked.question())
+    _print(table, TableFormat.JSON if as_json else form, parquet, metric)
 
 
+@taking(Asked)
 def replicates(
     name: Name,
-    where: Where = None,
-    select_on_test: OnTest = False,
+    asked: Asked,
     form: AnswerFormat = TableFormat.TABLE,
     as_json: AsJson = False,
     parquet: ToParquet = None,
-    source: From = Source.RECORDS,
-    tracking_uri: Uri = None,
-    storage: Storage = None,
 ) -> None:
     """A row a replicate: configuration, seeds, status, final numbers."""
     import sweeps
 
-    table = sweeps.replicates(
-        name, where=where, select_on_test=select_on_test, source=source.value, storage=storage, uri=tracking_uri
-    )
+    table = sweeps.replicates(name, **asked.question())
     _print(table, TableFormat.JSON if as_json else form, parquet)
 
 
+@taking(Asked)
 def history(
     name: Name,
+    asked: Asked,
     metrics: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
-    where: Where = None,
-    select_on_test: OnTest = False,
     form: AnswerFormat = TableFormat.CSV,
     parquet: ToParquet = None,
-    source: From = Source.RECORDS,
-    tracking_uri: Uri = None,
-    storage: Storage = None,
 ) -> None:
     """Epochs of every replicate as a long table: a row an epoch and metric."""
     import sweeps
 
-    table = sweeps.history(
-        name,
-        metrics=[part.strip() for part in metrics.split(",")] if metrics else None,
-        where=where,
-        select_on_test=select_on_test,
-        source=source.value,
-        storage=storage,
-        uri=tracking_uri,
-    )
+    chosen = [part.strip() for part in metrics.split(",")] if metrics else None
+    table = sweeps.history(name, metrics=chosen, **asked.question())
     _print(table, form, parquet)
 
 
-def _print(table: pd.DataFrame, form: TableFormat, parquet: Path | None) -> None:
+def _print(table: pd.DataFrame, form: TableFormat, parquet: Path | None, metric: str | None = None) -> None:
     from sweeps.cli import show
 
     if parquet is not None:
@@ -233,7 +234,7 @@ def _print(table: pd.DataFrame, form: TableFormat, parquet: Path | None) -> None
     elif form is TableFormat.CSV:
         typer.echo(table.to_csv(index=False), nl=False)
     else:
-        show.frame(table)
+        show.frame(table, metric)
     show.left_out(table.attrs.get("left_out", ()))
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from sweeps.cli.asking import From, Name, Source, number_or_name
+from sweeps.cli.asking import From, Name, Source, Uri, number_or_name
+from sweeps.cli.options import taking
 from sweeps.cli.running import Storage
-
-Uri = Annotated[str | None, typer.Option(help="MLflow; default MLFLOW_TRACKING_URI, else the spec's.")]
 
 
 class ReportFormat(StrEnum):
@@ -26,6 +26,26 @@ Trial = Annotated[str | None, typer.Option(help="Trial, or the beginning of its 
 Replicate = Annotated[
     str | None, typer.Option(help="Number in the order of seeds, or beginning of its name; default the best.")
 ]
+
+
+@dataclass(frozen=True)
+class Which:
+    """Which replicate, and where it is read."""
+
+    trial: Trial = None
+    replicate: Replicate = None
+    source: From = Source.RECORDS
+    tracking_uri: Uri = None
+    storage: Storage = None
+
+    @property
+    def number(self) -> str | int | None:
+        """The replicate by name or number."""
+        return number_or_name(self.replicate)
+
+    def place(self) -> dict[str, Any]:
+        """Where, as `origin_of` takes it."""
+        return {"source": self.source.value, "uri": self.tracking_uri, "storage": self.storage}
 
 
 class ExportFormat(StrEnum):
@@ -86,51 +106,36 @@ def verify(file: Annotated[Path, typer.Argument(help="A bundle.")]) -> None:
         raise typer.Exit(1)
 
 
+@taking(Which)
 def promote(
     name: Name,
+    which: Which,
     model: Annotated[str, typer.Option("--as", metavar="MODEL", help="Name in MLflow's model registry.")],
-    trial: Trial = None,
-    replicate: Replicate = None,
-    source: From = Source.RECORDS,
-    tracking_uri: Uri = None,
-    storage: Storage = None,
 ) -> None:
     """Register a pruned network in MLflow's registry, with its configuration and evidence as tags."""
     from sweeps.promotion import promote as promote_replicate
 
-    done = promote_replicate(
-        name,
-        model,
-        trial=trial,
-        replicate=number_or_name(replicate),
-        source=source.value,
-        storage=storage,
-        uri=tracking_uri,
-    )
+    done = promote_replicate(name, model, trial=which.trial, replicate=which.number, **which.place())
     typer.echo(f"{done.address}: replicate {done.replicate_id} of trial {done.trial_id}")
     for key, value in done.evidence.items():
         typer.echo(f"  {key} {value}")
 
 
+@taking(Which)
 def export(
     name: Name,
+    which: Which,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.")],
     form: Annotated[ExportFormat, typer.Option("--format", help="torchscript or torch_export.")] = (
         ExportFormat.TORCHSCRIPT
     ),
-    trial: Trial = None,
-    replicate: Replicate = None,
-    source: From = Source.RECORDS,
-    tracking_uri: Uri = None,
-    storage: Storage = None,
 ) -> None:
     """Write a pruned network to a file that needs none of this code, and measure latency before and after."""
     from sweeps.networks import choose
     from sweeps.networks import export as export_network
     from sweeps.origin import origin_of
 
-    origin = origin_of(name, source.value, storage=storage, uri=tracking_uri)
-    done = export_network(choose(origin, trial, number_or_name(replicate)), output, form.value)
+    done = export_network(choose(origin_of(name, **which.place()), which.trial, which.number), output, form.value)
     typer.echo(json.dumps(done, indent=1))
 
 

@@ -117,7 +117,7 @@ def launch(done: Launch, *, command: str) -> None:
     """What a launch has done, and where to go on."""
     from sweeps import compare
     from sweeps.progress import duration
-    from sweeps.query import best
+    from sweeps.ranking import best
 
     name, storage = done.plan.spec.name, done.storage
     if not done.complete:
@@ -203,13 +203,20 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
 
 
-def frame(table: pd.DataFrame) -> None:
-    """A table of trials or replicates: names, what varies in the configuration, and the numbers asked for most."""
+def frame(table: pd.DataFrame, metric: str | None = None) -> None:
+    """A table of trials or replicates: names, what varies in the configuration, and the numbers asked for most.
+
+    Args:
+        table: A row a trial or replicate.
+        metric: Shown first, with its interval.
+    """
     names = [c for c in ("trial_id", "replicate_id", "role", "status", "reason", "n") if c in table]
     broken = [c for c in ("n_diverged", "n_failed", "n_stopped") if c in table and table[c].any()]
     varying = [c for c in map(str, table) if "." in c and table[c].nunique() > 1]
     paths = [c for c in varying if c.rpartition(".")[2] not in STATISTICS]
-    numbers = [c for m in SHOWN for c in (m, f"{m}.mean", f"{m}.sd") if c in table]
+    asked = [f"{metric}.{statistic}" for statistic in ("mean", "sd", "ci_low", "ci_high")] if metric else []
+    usual = [c for m in SHOWN for c in (m, f"{m}.mean", f"{m}.sd")]
+    numbers = [c for c in dict.fromkeys([*asked, *usual]) if c in table]
     chosen = [*names, *broken, *paths, *numbers]
     shown = Table(*chosen, box=None)
     for row in table[chosen].itertuples(index=False):

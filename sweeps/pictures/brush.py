@@ -14,13 +14,12 @@ from importlib import resources
 from typing import NamedTuple
 
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from sweeps.metrics import better
 from sweeps.report.drawing import Drawing, Path, Text
 from sweeps.report.legends import Stroke, line_legend
-from sweeps.report.page import style
+from sweeps.report.page import fill, style
 from sweeps.report.scales import Linear, Log, Rows, Scale, Tick
 from sweeps.report.svg import to_svg
 from sweeps.report.words import setting_text, shorten
@@ -107,12 +106,12 @@ def _names(name: str, texts: list[str]) -> Axis:
 def _render(title: str, axes: Sequence[Axis], names: Sequence[str], left_out: Sequence[str]) -> str:
     script = _file("brush.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     rows = [
         (name, [axis.texts[row] for axis in axes], " ".join(f"{axis.places[row]:.4g}" for axis in axes))
         for row, name in enumerate(names)
     ]
-    return environment.from_string(_file("brush.html")).render(
+    return fill(
+        _file("brush.html"),
         title=shorten(title, 200),
         axes=[shorten(axis.name, LONGEST) for axis in axes],
         places=[LEFT + WIDTH_OF_AXIS * number for number in range(len(axes))],

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from sweeps.choosing import front
 from sweeps.metrics import better
-from sweeps.pictures import COLOURS, SMALL, canvas, label, legend, plain
+from sweeps.pictures import COLOURS, SMALL, canvas, label, plain
 
 MAP = "cividis"
 MOST_TRIALS, MOST_PAIRS, MOST_VALUES = 500, 6, 12
@@ -162,5 +162,5 @@ def accuracy_against_size(trials: pd.DataFrame, metric: str, title: str) -> Figu
     axes.step(
         best[size], best[column], where="post", color=COLOURS["vermillion"], linestyle="--", label="Pareto front"
     )
-    legend(axes, 3)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=SMALL, frameon=False)
     return figure

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import resources
+from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from sweeps.report.blocks import Section
@@ -21,9 +22,26 @@ def render(sweep: str, summary: str, partial: str, sections: Sequence[Section]) 
         partial: What is still missing; empty when everything planned is recorded.
         sections: In the order of reading.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(_file("page.html"))
-    return template.render(sweep=sweep, summary=summary, partial=partial, sections=sections, style=style())
+    return fill(
+        _file("page.html"), sweep=sweep, summary=summary, partial=partial, sections=sections, style=style()
+    )
+
+
+def fill(template: str, **values: Any) -> str:
+    """A page from its template, which may extend `frame.html`: what all pages have in common.
+
+    Args:
+        template: Its text.
+        values: What it names; texts are escaped. `style` is the style sheet.
+    """
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(_file),
+    )
+    return environment.from_string(template).render(**values)
 
 
 def style() -> Markup:

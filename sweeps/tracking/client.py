@@ -263,11 +263,6 @@ class Client:
         with failures_named():
             self._client.log_inputs(run, datasets=[used])
 
-    def artifacts(self, run: str) -> set[str]:
-        """Names of the artifacts at the top of a run."""
-        with failures_named():
-            return {found.path for found in self._client.list_artifacts(run)}
-
     def upload_text(self, run: str, name: str, text: str) -> None:
         """Store a text as an artifact, in the same way."""
         with failures_named():

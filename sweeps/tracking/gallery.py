@@ -1,7 +1,7 @@
 """What a sweep's runs get when it has ended: pictures where a person clicks, and weights as the policy asks.
 
 Bounded: pictures of the best trials only, as many as `tracking.pictures` says, and of one typical replicate each.
-Idempotent: a run that holds the pictures of its records as they are says so in the tag `pictures`.
+Idempotent: a run that holds the pictures or weights of its records as they are says so in the tag of that name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 VERSION = "2"  # of the pictures: another one draws them all again
-TAG = "pictures"
+TAG, WEIGHTS_TAG = "pictures", "weights"
 WEIGHTS = "weights.safetensors"
 CURVES = ("train_accuracy", "validation_accuracy")
 Draw = Callable[[], "Figure | str | None"]  # a still picture, or a page
@@ -107,11 +107,13 @@ def _ranked(sweep: Path, plan: source.Plan) -> list[Ended]:
 def _hang_weights(tree: Tree, sweep: Path, ranked: Sequence[Ended], policy: Policy) -> None:
     trials = {"none": [], "best": ranked[: policy.best], "all": ranked}[policy.weights]
     for trial in trials:
+        runs = tree.found(f"tags.level = 'replicate' and tags.trial = '{trial.trial}'").runs
         for record in trial.records:
             path = sweep / "trials" / trial.trial / record["replicate_id"] / WEIGHTS
-            run = _run(tree, "replicate", record["replicate_id"]) if path.exists() else None
-            if run is not None and WEIGHTS not in tree.client.artifacts(run[0]):
-                tree.client.upload(run[0], path)
+            run, digest = runs.get(record["replicate_id"]), _digest([record])
+            if run is not None and path.exists() and run.data.tags.get(WEIGHTS_TAG) != digest:
+                tree.client.upload(run.info.run_id, path)
+                tree.client.log(run.info.run_id, tags={WEIGHTS_TAG: digest})
 
 
 def _run(tree: Tree, level: str, identity: str) -> tuple[str, Mapping[str, str]] | None:
@@ -149,8 +151,7 @@ def _hang(
     records: Sequence[source.Row],
     pictures: Callable[[], Iterator[tuple[str, Draw]]],
 ) -> None:
-    names = sorted(f"{record['replicate_id']} {record['status']} {record['ended']}" for record in records)
-    digest = hashlib.sha256("\n".join([VERSION, *names]).encode()).hexdigest()[:16]
+    digest = _digest(records)
     run = _run(tree, level, identity)
     if run is None or run[1].get(TAG) == digest:
         return
@@ -159,6 +160,12 @@ def _hang(
         if content is not None:
             tree.client.upload_bytes(run[0], name, content)
     tree.client.log(run[0], tags={TAG: digest})
+
+
+def _digest(records: Sequence[source.Row]) -> str:
+    """What changes when one of the records does."""
+    names = sorted(f"{record['replicate_id']} {record['status']} {record['ended']}" for record in records)
+    return hashlib.sha256("\n".join([VERSION, *names]).encode()).hexdigest()[:16]
 
 
 def _drawn(name: str, identity: str, draw: Draw) -> bytes | None:

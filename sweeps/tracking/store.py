@@ -8,7 +8,9 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeps.document import parse
 from sweeps.errors import TrackingError
+from sweeps.storage import sweeps_in
 from sweeps.tracking.client import without_password
 
 if TYPE_CHECKING:
@@ -31,6 +33,14 @@ def store_uri(storage: Path, uri: str | None = None) -> str:
     """The address of a sweep's store: the given or resolved one, else the SQLite store inside the storage."""
     local = f"{_SQLITE}{Path(storage).absolute() / DATABASE}"
     return resolve_uri(uri, None) or local
+
+
+def sweep_uri(storage: Path, sweep: str, uri: str | None = None) -> str:
+    """The address of a sweep's store; where nothing else is given, that of the spec it was last launched with."""
+    spec = Path(storage) / sweep / "spec.yaml"
+    given = parse(spec.read_text(encoding="utf-8"), source=str(spec)) if sweep in sweeps_in(storage) else {}
+    tracking = given.get("tracking") if isinstance(given, dict) else None
+    return store_uri(storage, resolve_uri(uri, (tracking or {}).get("uri")))
 
 
 def artifacts_of(uri: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""The sweep's own run: the spec, the plan and the report, and the views that the experiment opens with."""
+"""The sweep's own run: spec, plan, packages, uncommitted changes, report, and the views of the experiment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sweeps.tracking import source
 from sweeps.tracking.tree import ENDED, Tree
 from sweeps.tracking.view import view_tags
 
-FILES = ("spec.yaml", source.PLAN, "report.html")
+FILES = ("spec.yaml", "resolved.yaml", source.PLAN, "packages.txt", "changes.diff", "report.html")
 
 
 @dataclass

@@ -46,7 +46,7 @@ def _views(plan: Plan, swept: Sequence[str]) -> dict[str, str]:
     counts = ["metrics.`parameters_kept.mean`", "metrics.`n`", "metrics.`n_diverged`"]
     trials = [*statistics, *dimensions, *counts, "tags.`role`", "tags.`status`"]
     last = [f"metrics.`{plan.metric}`", "metrics.`parameters_kept`"]
-    replicates = [*last, *dimensions, "params.`seeds.initialisation`", "tags.`status`"]
+    replicates = [*last, "tags.`trial`", *dimensions, "params.`seeds.initialisation`", "tags.`status`"]
     tree = [*statistics, last[0], *dimensions]
     views = {
         TRIALS: ("Trials, best first", "tags.level = 'trial'", objective, ascending, trials),

@@ -17,6 +17,7 @@ import torch
 
 import sweeps
 from sweeps import records
+from sweeps.tracking.store import store_uri
 from tests.end_to_end.conftest import REPOSITORY, SPEC, Launched, command, launch
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -32,6 +33,18 @@ def test_every_planned_replicate_has_one_sound_record(launched: Launched):
         record = found[folder.name]
         assert record is not None
         assert records.damaged(folder, record) == []
+
+
+def test_spec_as_resolved_and_what_it_ran_with_are_on_the_sweeps_run(launched: Launched):
+    client = mlflow.MlflowClient(store_uri(launched.storage))
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    [run] = client.search_runs([experiment.experiment_id], "tags.level = 'sweep'")
+    shown = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert shown >= {"spec.yaml", "resolved.yaml", "plan.json", "packages.txt", "environment.json", "report.html"}
+    assert f"mlflow=={mlflow.__version__}" in (launched.folder / "packages.txt").read_text().splitlines()
+    given, resolved = (sweeps.load_spec(launched.folder / name) for name in ("spec.yaml", "resolved.yaml"))
+    assert resolved == given
 
 
 def test_the_terminal_shows_plan_progress_best_with_error_bars_and_where_to_go_on(launched: Launched):

@@ -20,7 +20,7 @@ from sweeps.cli import app, show
 from sweeps.errors import SelectionOnTest, SpecError, SweepNotFound, TrackingError
 from sweeps.expression import ExpressionError
 from sweeps.origin import Source
-from sweeps.overview import status_of
+from sweeps.overview import status_of, sync_sweep
 from sweeps.tracking.store import store_uri
 from tests.sweeps.tracking.recorded import SweepOnDisk
 from tests.sweeps.tracking.stores import NOT_OURS, migrated_store, no_address_from_outside
@@ -109,7 +109,10 @@ def test_what_is_left_out_is_said(sweep: SweepOnDisk) -> None:
         '19 replicates for which not: role == "pruned"',
     ]
     assert ask(sweep, "records", k=3).left_out == ("9 trials after these",)
-    assert ask(sweep, "records", k=50).left_out == ()
+    for source in SOURCES:
+        assert ask(sweep, source, k=12).left_out == ask(sweep, source, k=50).left_out == ()
+        [said] = ask(sweep, source, k=11).left_out
+        assert "after these" in said, "the trial with the diverged replicate"
     front = ask(sweep, "mlflow", pareto="validation_accuracy,parameters_kept")
     assert "1 trial with a diverged or failed replicate" in front.left_out
 
@@ -150,6 +153,11 @@ def test_bad_questions_teach_the_good_ones(sweep: SweepOnDisk, source: str) -> N
         ask(sweep, source, pareto="test_accuracy,parameters_kept")
     with pytest.raises(SelectionOnTest):
         sweeps.replicates(sweep.name, where="test_loss < 1", source=source, storage=sweep.storage)  # type: ignore[arg-type]
+    place: dict[str, Any] = {"source": source, "storage": sweep.storage}
+    with pytest.raises(SpecError, match=r"unknown metric 'loss' of an epoch; known: .*validation_loss"):
+        sweeps.history(sweep.name, metrics=["train_loss", "loss"], **place)
+    with pytest.raises(SpecError, match=r"unknown metric 'loss'; known: .*validation_loss"):
+        sweeps.trials(sweep.name, metric="loss", **place)
     with pytest.raises(SpecError, match=r"unknown path 'modell' to group by; known: .*model, .*model\.widths"):
         ask(sweep, source, per="modell")
     with pytest.raises(SpecError, match="two metrics or more; got validation_accuracy"):
@@ -160,8 +168,25 @@ def test_bad_questions_teach_the_good_ones(sweep: SweepOnDisk, source: str) -> N
         ask(sweep, source, where="n > 9")
     with pytest.raises(SweepNotFound, match=f"no sweep 'other' .*there: {sweep.name}"):
         sweeps.best("other", source=source, storage=sweep.storage)  # type: ignore[arg-type]
+    for hostile in ("x" * 10_000, "a\0b", f"../{sweep.storage.name}/{sweep.name}", "<b>", "' or '1' = '1"):
+        with pytest.raises(SweepNotFound, match=f"there: {sweep.name}"):
+            sweeps.best(hostile, source=source, storage=sweep.storage)  # type: ignore[arg-type]
     with pytest.raises(SpecError, match="unknown source 'wandb' of answers; known: records, mlflow"):
         ask(sweep, "wandb")
+
+
+def test_address_in_the_spec_is_asked_and_what_is_given_comes_first(
+    sweep: SweepOnDisk, tmp_path: Path, migrated_store: Path
+) -> None:
+    own = SweepOnDisk(tmp_path / "storage", "elsewhere", seeds=1, points={"training.optimiser.lr": [0.1]})
+    own.finish()
+    other = f"sqlite:///{shutil.copy(migrated_store, tmp_path / 'other.db')}"
+    (own.folder / "spec.yaml").write_text(f"name: {own.name}\ntracking: {{uri: '{other}', pictures: 0}}\n")
+    assert sync_sweep(own.name, own.storage).is_complete
+    assert not (own.storage / "mlflow.db").exists()
+    assert len(sweeps.replicates(own.name, source="mlflow", storage=own.storage)) == 2
+    with pytest.raises(SweepNotFound, match=f"no sweep 'elsewhere' .*there: {sweep.name}"):
+        sweeps.replicates(own.name, source="mlflow", storage=own.storage, uri=store_uri(sweep.storage))
 
 
 def test_a_server_that_is_too_old_is_said_to_who_asks(sweep: SweepOnDisk) -> None:
@@ -197,6 +222,20 @@ def test_the_shell_prints_answers_in_every_format(sweep: SweepOnDisk) -> None:
         catch_exceptions=False,
     )
     assert len(listed.stdout.splitlines()) == 1 + sum(r.folder.exists() for r in sweep.replicates()) * sweep.epochs
+
+
+def test_the_shell_shows_the_metric_that_trials_are_asked_for(sweep: SweepOnDisk) -> None:
+    question = ["trials", sweep.name, "--metric", "validation_loss", "--storage", str(sweep.storage)]
+    done = CliRunner().invoke(app, [*question, "--format", "csv"], catch_exceptions=False)
+    assert "validation_loss.ci_low" in done.stdout.splitlines()[0].split(",")
+    table = sweeps.trials(sweep.name, metric="validation_loss", storage=sweep.storage)
+    shown = []
+    for metric in ("validation_loss", None):
+        with show.console.capture() as captured:
+            show.frame(table, metric)
+        shown.append(captured.get())
+    number = f"{table['validation_loss.ci_low'].iloc[0]:.4g}"
+    assert [number in text for text in shown] == [True, False]
 
 
 WITHOUT_RAY = """

@@ -8,7 +8,8 @@ from sweeps import records
 from sweeps.aggregate import trials_of
 from sweeps.choosing import rank
 from sweeps.errors import SelectionOnTest, SpecError, SweepNotFound
-from sweeps.query import best, replicates, trials
+from sweeps.query import replicates, trials
+from sweeps.ranking import best
 from sweeps.table import TABLE, replicates_of
 
 CONFIG: dict[str, Any] = {

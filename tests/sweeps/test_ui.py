@@ -101,6 +101,8 @@ def test_views_follow_the_objective(tmp_path: Path) -> None:
     assert state["orderByAsc"] is True
     assert state["selectedColumns"][0] == state["orderByKey"]
     assert {f"params.`{path}`" for path in plan.dimensions} < set(state["selectedColumns"])
+    replicates = json.loads(json.loads(tags["mlflow.sharedViewState.replicates"])["state"])
+    assert "tags.`trial`" in replicates["selectedColumns"]
     assert all(len(text) <= 5000 for text in tags.values()), "what MLflow takes as an experiment's tag"
     query = "workflowType=machine_learning&viewStateShareKey=tree"
     assert link("http://host:1/", "7", TREE) == f"http://host:1/#/experiments/7/runs?{query}"

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.entities import Run
 from scipy import stats
 
 from sweeps import pictures, tracking
 from sweeps.pictures.sweep import importances, parallel
+from sweeps.tracking import lag as lags
+from sweeps.tracking.client import Client
+from sweeps.tracking.gallery import hang
+from sweeps.tracking.source import read_plan
+from sweeps.tracking.store import store_uri
+from sweeps.tracking.tree import open_tree
 from tests.sweeps.tracking.recorded import SweepOnDisk
 from tests.sweeps.tracking.seen import Seen
 
@@ -54,6 +62,43 @@ def test_best_trials_get_pictures_and_weights_once_and_few_names_are_logged(
     assert tracking.project(storage, sweep.name).is_complete
     assert {path: path.stat().st_mtime_ns for path in storage.glob("artifacts/**/*.png")} == files
     assert seen.tree(sweep.name) == before
+
+
+class Counting(Client):
+    """The writer, counting what it asks for."""
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        self.asked: list[str] = []
+        self.uploaded: list[str] = []
+
+    def runs(self, experiment: str, condition: str) -> Iterator[Run]:
+        self.asked.append(condition)
+        return super().runs(experiment, condition)
+
+    def upload(self, run: str, path: Path) -> None:
+        self.uploaded.append(path.read_text())
+        super().upload(run, path)
+
+
+def test_all_weights_are_hung_with_a_question_a_trial_and_those_of_a_new_record_again(
+    storage: Path, seen: Seen
+) -> None:
+    points = {"training.optimiser.lr": [0.05]}
+    sweep = SweepOnDisk(storage, points=points, tracking="{weights: all, pictures: 0}")
+    sweep.finish()
+    for replicate in sweep.replicates():
+        (replicate.folder / "weights.safetensors").write_text(replicate.replicate_id)
+    assert tracking.project(storage, sweep.name).is_complete
+    runs = seen.level(sweep.name, "replicate")
+    assert all("weights.safetensors" in seen.artifacts(run) for run in runs.values())
+    again = sweep.replicates()[1]
+    again.finish(ended=again.begin + 99_999)
+    client = Counting(store_uri(storage))
+    tree = open_tree(client, sweep.name, lags.identity(sweep.folder), None)
+    hang(tree, sweep.folder, read_plan(sweep.folder))
+    assert client.uploaded == [again.replicate_id]
+    assert len(client.asked) == len(sweep.trials)
 
 
 def test_importance_is_the_share_that_the_analysis_of_variance_gives() -> None:

@@ -34,6 +34,9 @@ def metric_rows(storage: Path) -> int:
 
 def test_tree_holds_sweep_trials_and_replicates(sweep: SweepOnDisk, seen: Seen) -> None:
     sweep.finish()
+    files = {"resolved.yaml", "packages.txt", "changes.diff"}
+    for name in files:
+        (sweep.folder / name).write_text(name)
     project(sweep)
 
     root = seen.level(sweep.name, "sweep")[sweep.name]
@@ -50,7 +53,7 @@ def test_tree_holds_sweep_trials_and_replicates(sweep: SweepOnDisk, seen: Seen) 
         assert run.info.start_time == replicate.rows(1)[0]["time"]
     assert root.info.status == "FINISHED"
     assert root.data.tags["replicates"] == "12 finished"
-    assert seen.artifacts(root) == ["environment.json", "plan.json", "spec.yaml"]
+    assert set(seen.artifacts(root)) == {"environment.json", "plan.json", "spec.yaml", *files}
 
 
 def test_replicate_run_holds_configuration_origin_and_every_epoch(
