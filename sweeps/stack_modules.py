@@ -110,8 +110,10 @@ def _each(function: Callable[[Tensors, Tensors], Any], values: Tensors, buffers:
         # Of the kinds of attention, only the one made of products can be mapped on a CPU.
         with sdpa_kernel(SDPBackend.MATH):
             return vmap(function, in_dims=(0, 0), randomness="same")(values, buffers)
+    # Squeezed, not indexed: the way back of an index copies the gradient into zeros.
     results = function(
-        {name: value[0] for name, value in values.items()}, {name: buffer[0] for name, buffer in buffers.items()}
+        {name: value.squeeze(0) for name, value in values.items()},
+        {name: buffer.squeeze(0) for name, buffer in buffers.items()},
     )
     return tree_map(lambda tensor: tensor.unsqueeze(0), results)
 
