@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sweeps import document as documents
+from sweeps.choice import OptionErrors
 from sweeps.errors import SpecError
 from sweeps.explain import explain
 from sweeps.space import Point
@@ -35,8 +36,8 @@ class Assembly:
     def __init__(self, document: documents.Document) -> None:
         self._document = document
         self.default = TrialSpec.model_validate(document)
-        self._whole = {name: getattr(self.default, name) for name in TrialSpec.model_fields}
-        self._sections: dict[tuple[str, str], BaseModel] = {}
+        self._sections: dict[tuple[str, ...], BaseModel] = {}
+        self._paths: dict[tuple[str, ...], dict[str, list[str]]] = {}
 
     def trial(self, point: Point) -> TrialSpec:
         """The trial at a point.
@@ -44,11 +45,21 @@ class Assembly:
         Raises:
             SpecError: It is not valid; names each dotted path.
         """
-        names = {path.partition(".")[0] for path in point}
         try:
-            return TrialSpec.model_validate(self._whole | {name: self.section(name, point) for name in names})
-        except ValidationError:
+            return self.default.with_sections(
+                {name: self._at(name, paths, point) for name, paths in self._by_section(tuple(point)).items()}
+            )
+        except (ValidationError, OptionErrors):
             return self._in_full(point)
+
+    def _by_section(self, paths: tuple[str, ...]) -> dict[str, list[str]]:
+        """Paths of points by the section they lead into; most points have the same paths."""
+        if paths not in self._paths:
+            found: dict[str, list[str]] = {}
+            for path in paths:
+                found.setdefault(path.partition(".")[0], []).append(path)
+            self._paths[paths] = found
+        return self._paths[paths]
 
     def _in_full(self, point: Point) -> TrialSpec:
         """Checked as a whole, for an error that knows the whole document."""
@@ -64,8 +75,8 @@ class Assembly:
             SpecError: One is not valid; names each dotted path.
         """
         try:
-            for name in {path.partition(".")[0] for path in point}:
-                self.section(name, point)
+            for name, paths in self._by_section(tuple(point)).items():
+                self._at(name, paths, point)
         except ValidationError:
             self._in_full(point)
 
@@ -76,13 +87,15 @@ class Assembly:
             pydantic.ValidationError: It is not valid by itself.
             SpecError: A path leads through something that is not a mapping.
         """
-        changes = {path: value for path, value in point.items() if path.partition(".")[0] == name}
-        if not changes:
-            return self._whole[name]
-        key = (name, repr(changes))
+        paths = self._by_section(tuple(point)).get(name)
+        return self._at(name, paths, point) if paths else getattr(self.default, name)
+
+    def _at(self, name: str, paths: list[str], point: Point) -> BaseModel:
+        values = [point[path] for path in paths]
+        key = (*paths, repr(values))
         if key not in self._sections:
             plain = {name: self._document.get(name, {})}
-            for path, value in changes.items():
+            for path, value in zip(paths, values, strict=True):
                 plain = documents.assign(plain, path, value)
             model = TrialSpec.model_fields[name].annotation
             assert model is not None  # noqa: S101 - every field of a trial is annotated

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -70,37 +71,39 @@ class Namer:
 
     def __init__(self) -> None:
         # By the section's own identity; each part holds its section, so that no number is given twice.
-        self._parts: dict[tuple[int, str], _Part] = {}
-        self._seeds: dict[Seeds, bytes] = {}
+        self._parts: dict[int, _Part] = {}
+        self._ends: dict[tuple[int, bytes], tuple[Sequence[Seeds], list[bytes]]] = {}
 
     def parts(self, spec: TrialSpec) -> list[_Part]:
         """Of a trial's sections, in the order of their names."""
-        is_pruned = spec.is_pruned
-        return [self._part(name, spec, is_pruned) for name in _SECTIONS]
+        known = self._parts
+        return [
+            known.get(id(section)) or self._add(name, section, spec)
+            for name, section in zip(_SECTIONS, _sections_of(spec), strict=True)
+        ]
 
-    def _part(self, name: str, spec: TrialSpec, is_pruned: bool) -> _Part:
-        section = getattr(spec, name)
-        key = (0, name) if name == "prune" and not is_pruned else (id(section), name)
-        if key not in self._parts:
-            active = _active_in(name, spec)
-            self._parts[key] = _Part(section, _named(name, active), _versions(name, spec))
-        return self._parts[key]
+    def _add(self, name: str, section: Closed | Choice, spec: TrialSpec) -> _Part:
+        part = _Part(section, _named(name, _active_in(name, spec)), _versions(name, spec))
+        self._parts[id(section)] = part
+        return part
 
     def names(self, spec: TrialSpec, fingerprint: str, seeds: Sequence[Seeds]) -> tuple[str, list[str]]:
         """Name of a trial, the same for any number of replicates, and those of its replicates."""
         parts = self.parts(spec)
         configuration = ",".join(part.text for part in parts if part.text)
-        versions = {name: version for part in parts for name, version in part.versions.items()}
-        before = f'{{"configuration":{{{configuration}}},"fingerprint":{_json(fingerprint)},"format":{FORMAT},'
+        versions = {name: version for part in parts if part.versions for name, version in part.versions.items()}
+        before = f'{{"configuration":{{{configuration}}},"fingerprint":{_text(fingerprint)},"format":{FORMAT},'
         after = f'"versions":{_json(versions) if versions else "{}"}}}'.encode()
         digest = hashlib.sha256(before.encode())
-        return _continued(digest, after)[:12], [_continued(digest, self._of(s) + after)[:16] for s in seeds]
+        return _continued(digest, after)[:12], [_continued(digest, end)[:16] for end in self._with(seeds, after)]
 
-    def _of(self, seeds: Seeds) -> bytes:
-        """Seeds as they stand inside the identity's JSON."""
-        if seeds not in self._seeds:
-            self._seeds[seeds] = f'"seeds":{_json(seeds.document())},'.encode()
-        return self._seeds[seeds]
+    def _with(self, seeds: Sequence[Seeds], after: bytes) -> list[bytes]:
+        """How the identity's JSON ends with each of the seeds; all trials of a plan have the same ones."""
+        key = (id(seeds), after)
+        if key not in self._ends:
+            ends = [f'"seeds":{_json(one.document())},'.encode() + after for one in seeds]
+            self._ends[key] = (seeds, ends)
+        return self._ends[key][1]
 
 
 def _continued(digest: hashlib._Hash, rest: bytes) -> str:
@@ -110,6 +113,7 @@ def _continued(digest: hashlib._Hash, rest: bytes) -> str:
 
 
 _SECTIONS = tuple(sorted(TrialSpec.model_fields))
+_sections_of = operator.attrgetter(*_SECTIONS)
 _CHOICES_IN = {name: [prefix for prefix in CHOICES if prefix.partition(".")[0] == name] for name in _SECTIONS}
 
 
@@ -157,6 +161,11 @@ def replicate_id(spec: TrialSpec, fingerprint: str, seeds: Seeds) -> str:
 
 def _json(plain: Any) -> str:
     return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+
+
+@functools.lru_cache(maxsize=64)
+def _text(plain: str) -> str:
+    return _json(plain)
 
 
 def active_fields(spec: TrialSpec) -> Document:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from sweeps import records
 from sweeps.assembly import Assembly
@@ -19,13 +21,13 @@ from sweeps.seeds import Seeds, crossed
 from sweeps.space import Point
 from sweeps.spec import SweepSpec, build_trial
 from sweeps.status import Status
+from sweeps.texts import Texts
 from sweeps.trial_spec import Data, TrialSpec
 
 Fingerprint = Callable[[Data], str]
 
 
-@dataclass(frozen=True)
-class PlannedReplicate:
+class PlannedReplicate(NamedTuple):
     """A replicate by name."""
 
     replicate_id: str
@@ -227,18 +229,17 @@ class _Builder:
         trial = self._trial_at(point)
         fingerprint = self.fingerprint(trial.data)
         twin = self._twin(trial, point, fingerprint)
-        twins = {twin.trial_id: twin} if not trial.is_pruned or self.spec.baseline else {}
-        pruned: dict[str, PlannedTrial] = {}
+        added = []
+        if (not trial.is_pruned or self.spec.baseline) and twin.trial_id not in self.twins:
+            added.append((self.twins, twin))
         if trial.is_pruned:
             named = plan_trial(trial, point, fingerprint, self.seeds, twin=twin.trial_id, namer=self.namer)
-            pruned = {named.trial_id: named}
-        added = sum(name not in self.twins for name in twins) + sum(name not in self.pruned for name in pruned)
-        if most is not None and len(self.twins) + len(self.pruned) + added > most:
+            if named.trial_id not in self.pruned:
+                added.append((self.pruned, named))
+        if most is not None and len(self.twins) + len(self.pruned) + len(added) > most:
             return False
-        for name, planned in twins.items():
-            self.twins.setdefault(name, planned)
-        for name, planned in pruned.items():
-            self.pruned.setdefault(name, planned)
+        for trials, planned in added:
+            trials[planned.trial_id] = planned
         return True
 
     def plan(self, points_left_out: int = 0) -> Plan:
@@ -254,7 +255,7 @@ class _Builder:
             raise SpecError([Problem(p.path, f"{p.message} {where}") for p in error.problems]) from None
 
     def _twin(self, trial: TrialSpec, point: Point, fingerprint: str) -> PlannedTrial:
-        key = tuple(id(getattr(trial, name)) for name in TrialSpec.model_fields if name != "prune")
+        key = tuple(map(id, _unpruned_sections(trial)))
         if key not in self._twin_of:
             self._twin_of[key] = plan_trial(
                 trial.twin, _unpruned(point), fingerprint, self.seeds, namer=self.namer
@@ -287,6 +288,9 @@ def plan_trial(
     )
 
 
+_unpruned_sections = operator.attrgetter(*(name for name in TrialSpec.model_fields if name != "prune"))
+
+
 def _unpruned(point: Point) -> Point:
     return {path: value for path, value in point.items() if not path.startswith("prune.")}
 
@@ -294,9 +298,10 @@ def _unpruned(point: Point) -> Point:
 def once_per_data(fingerprint: Fingerprint) -> Fingerprint:
     """The same, asked once for each data set."""
     known: dict[str, str] = {}
+    texts = Texts()
 
     def remembered(data: Data) -> str:
-        key = data.model_dump_json()
+        key = texts(data)
         if key not in known:
             known[key] = fingerprint(data)
         return known[key]

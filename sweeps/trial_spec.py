@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Gt, Interval, Le, MinLen
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
 from rmt.errors import UnknownName
 from sweeps.choice import Choice, Closed, OptionErrors, require_as_given
@@ -119,6 +120,12 @@ class Prune(Closed):
         _check_rule(self.rule, self.options)
         return self
 
+    @functools.cached_property
+    def removes(self) -> bool:
+        """Whether any layer may lose anything."""
+        rules = [self.rule, *(layer.rule for layer in self.layers if layer.rule)]
+        return any(rule != "none" for rule in rules)
+
 
 def _check_rule(name: str, options: dict[str, Any]) -> None:
     from rmt import RULES
@@ -213,6 +220,14 @@ class TrialSpec(Closed):
     prune: Prune = Field(default_factory=Prune)
     measures: Measures = Measures()
 
+    def with_sections(self, sections: Mapping[str, BaseModel]) -> TrialSpec:
+        """The same trial with other sections that are checked by themselves; how they fit together is checked here.
+
+        Raises:
+            OptionErrors: They do not fit together.
+        """
+        return self.model_copy(update=sections)._prunes_in_time()._measures_in_time()
+
     @model_validator(mode="after")
     def _prunes_in_time(self) -> Self:
         if self.first_cut is not None and self.first_cut >= self.training.epochs:
@@ -253,8 +268,7 @@ class TrialSpec(Closed):
     @property
     def is_pruned(self) -> bool:
         """Whether any layer may lose anything: a trial that is not pruned is its own twin."""
-        rules = [self.prune.rule, *(layer.rule for layer in self.prune.layers if layer.rule)]
-        return any(rule != "none" for rule in rules)
+        return self.prune.removes
 
     @property
     def first_cut(self) -> int | None:
