@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sweeps.errors import SpecError
 from sweeps.planning import Plan, PlannedTrial
 from sweeps.spec import Resources
+from sweeps.texts import Texts
 from sweeps.trial_spec import TrialSpec
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ def cautions(made: Plan) -> list[str]:
 
     found: dict[str, None] = {}
     seen: set[str] = set()
+    texts = Texts()
     for trial in (planned.spec for planned in made if planned.role == "pruned"):
-        key = f"{trial.data.model_dump_json()} {trial.model.model_dump_json()} {trial.prune.model_dump_json()}"
+        key = f"{texts(trial.data)} {texts(trial.model)} {texts(trial.prune)}"
         if key not in seen:
             seen.add(key)
             found |= dict.fromkeys(_too_small(trial, load(trial.data)))
@@ -51,9 +53,10 @@ def _too_large(made: Plan) -> Iterator[str]:
 def one_of_each_size(trials: Iterable[PlannedTrial]) -> Iterator[PlannedTrial]:
     """One trial of all that take the same memory: estimating it builds a network."""
     seen: set[str] = set()
+    texts = Texts()
     for planned in trials:
         trial = planned.spec
-        key = f"{trial.data.model_dump_json()} {trial.model.model_dump_json()} {len(planned.replicates)}"
+        key = f"{texts(trial.data)} {texts(trial.model)} {len(planned.replicates)}"
         key += f" {trial.training.batch_size} {trial.training.optimiser.kind}"
         if key not in seen:
             seen.add(key)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sweeps import checkpoint, layout, records
 from sweeps.identity import trial_id
-from sweeps.planning import PlannedTrial, Progress
+from sweeps.planning import PlannedReplicate, PlannedTrial, Progress
 from sweeps.spec import Resources
 
 if TYPE_CHECKING:
@@ -84,31 +84,58 @@ class Forks:
 def plan_forks(trials: Iterable[PlannedTrial], progress: Progress, sweep: Path, resources: Resources) -> Forks:
     """Find out which of the trials that a launch trains begin where another has been."""
     made = Forks()
-    families: dict[str, list[PlannedTrial]] = defaultdict(list)
+    families: dict[str, list[tuple[PlannedTrial, list[PlannedReplicate]]]] = defaultdict(list)
     for trial in trials:
-        if progress.to_train(trial):
-            families[family_of(trial)].append(trial)
+        if wanted := progress.to_train(trial):
+            families[family_of(trial)].append((trial, wanted))
+    stacks_of = _Stacks(sweep, resources)
+    has_states = (sweep / FOLDER).is_dir()
     for family, members in families.items():
         holders: dict[str, list[_Holding]] = defaultdict(list)
-        for trial in members:
-            for stack in _stacks(trial, progress, sweep, resources):
-                digest = checkpoint.digest_of(stack)
-                own = checkpoint.epochs(own_folder(sweep, trial.trial_id, digest))
-                found = usable(folder_of(sweep, family, digest), trial)
-                holders[digest].append(
-                    _Holding(trial, len(stack.seeds), max(own, default=0), max(found, default=0))
-                )
+        for trial, wanted in members:
+            for digest, size in stacks_of(trial, wanted):
+                own = stacks_of.own_epoch(trial, digest)
+                found = usable(folder_of(sweep, family, digest), trial) if has_states else []
+                holders[digest].append(_Holding(trial, size, own, max(found, default=0)))
         for holding in holders.values():
             _share(made, holding)
     return made
 
 
-def _stacks(trial: PlannedTrial, progress: Progress, sweep: Path, resources: Resources) -> list[layout.Stack]:
-    folder = records.trial_folder(sweep, trial.trial_id)
-    wanted = progress.to_train(trial)
-    # Where memory asks for smaller stacks, which the worker finds out, the siblings' are the same as the twin's.
-    most = None if resources.stack == "auto" else resources.stack
-    return layout.expected(folder, wanted, threads=resources.threads, device=resources.device, most=most)
+class _Stacks:
+    """The stacks of trials: what they can share, and how many replicates they have.
+
+    Most trials have begun nothing and have the same seeds, so the same stacks: these are laid out once.
+    """
+
+    def __init__(self, sweep: Path, resources: Resources) -> None:
+        self._sweep, self._resources = sweep, resources
+        self._begun = {folder.name for folder in (sweep / "trials").glob("*")}
+        # By the seeds' own identities, which the trials of a plan share.
+        self._new: dict[tuple[int, ...], list[tuple[str, int]]] = {}
+
+    def __call__(self, trial: PlannedTrial, wanted: list[PlannedReplicate]) -> list[tuple[str, int]]:
+        if trial.trial_id in self._begun:
+            return self._laid_out(trial, wanted)
+        seeds = tuple([id(replicate.seeds) for replicate in wanted])
+        if seeds not in self._new:
+            self._new[seeds] = self._laid_out(trial, wanted)
+        return self._new[seeds]
+
+    def own_epoch(self, trial: PlannedTrial, digest: str) -> int:
+        """Epoch of a stack's own latest checkpoint, 0 without one."""
+        if trial.trial_id not in self._begun:
+            return 0
+        return max(checkpoint.epochs(own_folder(self._sweep, trial.trial_id, digest)), default=0)
+
+    def _laid_out(self, trial: PlannedTrial, wanted: list[PlannedReplicate]) -> list[tuple[str, int]]:
+        # Where memory asks for smaller stacks, which the worker finds out, the siblings' are the same as the
+        # twin's.
+        asked = self._resources
+        most = None if asked.stack == "auto" else asked.stack
+        folder = records.trial_folder(self._sweep, trial.trial_id)
+        stacks = layout.expected(folder, wanted, threads=asked.threads, device=asked.device, most=most)
+        return [(checkpoint.digest_of(stack), len(stack.seeds)) for stack in stacks]
 
 
 class _Holding(NamedTuple):

@@ -91,9 +91,9 @@ class Namer:
         """Name of a trial, the same for any number of replicates, and those of its replicates."""
         parts = self.parts(spec)
         configuration = ",".join(part.text for part in parts if part.text)
-        versions = {name: version for part in parts if part.versions for name, version in part.versions.items()}
+        versions = tuple([one for part in parts if part.versions for one in part.versions.items()])
         before = f'{{"configuration":{{{configuration}}},"fingerprint":{_text(fingerprint)},"format":{FORMAT},'
-        after = f'"versions":{_json(versions) if versions else "{}"}}}'.encode()
+        after = f'"versions":{_versions_text(versions)}}}'.encode()
         digest = hashlib.sha256(before.encode())
         return _continued(digest, after)[:12], [_continued(digest, end)[:16] for end in self._with(seeds, after)]
 
@@ -161,6 +161,11 @@ def replicate_id(spec: TrialSpec, fingerprint: str, seeds: Seeds) -> str:
 
 def _json(plain: Any) -> str:
     return json.dumps(plain, sort_keys=True, separators=(",", ":"))
+
+
+@functools.lru_cache(maxsize=1024)
+def _versions_text(versions: tuple[tuple[str, int | str], ...]) -> str:
+    return _json(dict(versions))
 
 
 @functools.lru_cache(maxsize=64)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sweeps import launches
 from sweeps import storage as storages
 from sweeps.environment import changes, packages
 from sweeps.errors import Problem, SpecError
@@ -19,6 +20,7 @@ from sweeps.planning import Plan, Progress, make_plan
 from sweeps.progress import SweepProgress
 from sweeps.replication import extended
 from sweeps.spec import SweepSpec, load_spec
+from sweeps.texts import Texts
 from sweeps.trial_spec import TrialSpec
 
 if TYPE_CHECKING:
@@ -135,11 +137,21 @@ def run(
     with lease(folder) as held:
         _write_plan(folder, made)
         _write_origin(folder)
+        entry = launches.begin(folder, made, progress)
         if on_plan is not None:
             on_plan(made, progress)
         projector = start_projector(root, sweep.name, uri)
         try:
             trained = _train(made, progress, folder, address, show)
+            launches.end(
+                folder,
+                entry,
+                trained.plan,
+                progress,
+                complete=trained.complete,
+                why="stopped as asked" if held.stop_requested else trained.why,
+                wall_seconds=time.monotonic() - begun,
+            )
             report = _report(root, sweep.name)
         finally:
             lag = projector.finish(PROJECTION_SECONDS)
@@ -177,9 +189,9 @@ def _misfits(made: Plan) -> Iterator[Problem]:
     from sweeps.data import check_split, load
 
     seen: set[str] = set()
+    texts = Texts()
     for trial in (planned.spec for planned in made):
-        key = f"{trial.data.model_dump_json()} {trial.model.model_dump_json()} {trial.training.batch_size}"
-        key += f" {trial.prune.layers}"
+        key = f"{texts(trial.data)} {texts(trial.model)} {trial.training.batch_size} {trial.prune.layers or ''}"
         if key in seen:
             continue
         seen.add(key)

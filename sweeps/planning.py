@@ -24,6 +24,7 @@ from sweeps.status import Status
 from sweeps.texts import Texts
 from sweeps.trial_spec import Data, TrialSpec
 
+FINAL = frozenset(status.value for status in Status if status.is_final)
 Fingerprint = Callable[[Data], str]
 
 
@@ -162,12 +163,12 @@ class Progress:
 
     def is_final(self, replicate: PlannedReplicate) -> bool:
         """Whether launching leaves this replicate alone."""
-        state = self.states[replicate.replicate_id]
-        settled = state in list(Status) and Status(state).is_final
-        return settled or replicate.replicate_id in self.standing
+        return self.states[replicate.replicate_id] in FINAL or replicate.replicate_id in self.standing
 
     def to_train(self, trial: PlannedTrial) -> list[PlannedReplicate]:
         """Replicates of a trial that launching trains."""
+        if not self.standing and FINAL.isdisjoint(self.counts):
+            return list(trial.replicates)
         return [replicate for replicate in trial.replicates if not self.is_final(replicate)]
 
 

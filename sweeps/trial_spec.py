@@ -221,7 +221,7 @@ class TrialSpec(Closed):
     measures: Measures = Measures()
 
     def with_sections(self, sections: Mapping[str, BaseModel]) -> TrialSpec:
-        """The same trial with other sections that are checked by themselves; how they fit together is checked here.
+        """The same trial with other sections, each checked by itself; how they fit together is checked here.
 
         Raises:
             OptionErrors: They do not fit together.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from sweeps.planning import Plan
+    from sweeps.price_pilot import Pilot
 
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file of the sweep.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a field.")]
@@ -63,31 +63,42 @@ def plan(
     storage: Storage = None,
     as_json: AsJson = False,
     trials: Annotated[bool, typer.Option("--trials", help="List every trial.")] = False,
+    pilot: Annotated[
+        bool, typer.Option("--pilot", help="Train a few epochs of each kind of trial that is not recorded yet.")
+    ] = False,
+    cpus: Annotated[float | None, typer.Option(min=0, help="Plan for so many CPUs, not this machine's.")] = None,
+    gpus: Annotated[float | None, typer.Option(min=0, help="Plan for so many GPUs, not this machine's.")] = None,
 ) -> None:
-    """Say what a launch would train and cost, and what is recorded already. Starts nothing."""
+    """Say what a launch would train, cost and show, and what is recorded. Only --pilot trains anything."""
     import sweeps
     from sweeps import storage as storages
     from sweeps.cli import show
-    from sweeps.forks import plan_forks
-    from sweeps.price import price
+    from sweeps.planning_power import detectable
+    from sweeps.price_quote import quote
 
     made, progress = sweeps.plan(sweeps.load_spec(spec, overrides=set_ or ()), storage=storage)
     folder = storages.resolve(storage, made.spec.storage) / made.spec.name
-    forks = plan_forks(made, progress, folder, made.spec.resources)
-    cost = price(made, progress, folder)
+    found = quote(made, progress, folder, cpus=cpus, gpus=gpus, with_pilot=pilot, tell=_tell)
+    power = detectable(made)
     if as_json:
-        known = {"recorded": dict(progress.counts), "others": progress.others, "price": asdict(cost)}
-        known["forks"] = {"starts": forks.starts, "saved": forks.saved, "total": forks.total}
+        known = {"recorded": dict(progress.counts), "others": progress.others, **found.document()}
+        known["detectable"] = [one.document() for one in power]
         typer.echo(json.dumps(made.document() | known, indent=1))
         return
     show.plan(made, progress)
-    if forks.starts:
-        typer.echo(forks.line())
-    if made.search is None or cost.trials:
-        typer.echo(cost.line())
+    if found.forks.starts:
+        typer.echo(found.forks.line())
+    if made.search is None or found.price.trials:
+        typer.echo(found.price.line())
+    for one in power:
+        typer.echo(one.line())
     _warn(made)
     if trials:
         show.plan_trials(made, progress)
+
+
+def _tell(found: Pilot) -> None:
+    typer.echo(found.line(), err=True)
 
 
 def check(spec: SpecFile, set_: Overrides = None) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeps import records
+from sweeps import launches, records
 from sweeps.errors import StorageError
 from sweeps.report.blocks import Section
 from sweeps.report.contrasts import contrasts
@@ -21,6 +21,7 @@ from sweeps.report.sections import pictures
 from sweeps.report.sections.answer import answer
 from sweeps.report.sections.methods import methods
 from sweeps.report.sections.outcome import NOT_RECORDED, failures, plan_and_outcome, planned
+from sweeps.report.sections.price import with_prices
 from sweeps.report.sections.provenance import downloads, provenance
 from sweeps.report.sections.sources import sources
 from sweeps.report.sections.trials import best_trials
@@ -75,7 +76,7 @@ def _sections(storage: Path, evidence: Evidence, margin: float | None) -> Iterat
     yield from pictures.space(evidence)
     yield pictures.inside(evidence)
     yield failures(evidence, _tracebacks(folder, evidence))
-    yield plan_and_outcome(evidence)
+    yield with_prices(plan_and_outcome(evidence), launches.read(folder))
     yield methods(evidence, found)
     yield provenance(evidence, list(_records(folder, _spread(evidence.table, READ))), datetime.now(UTC))
     yield downloads(evidence)

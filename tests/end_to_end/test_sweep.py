@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import sweeps
-from sweeps import records
+from sweeps import launches, records
 from sweeps.tracking.store import store_uri
 from tests.end_to_end.conftest import REPOSITORY, SPEC, Launched, command, launch
 
@@ -254,3 +254,18 @@ def test_where_only_ray_has_a_gpu_each_replicate_fails_in_words(tmp_path: Path):
     assert [record["status"] for record in found] == ["failed"] * 6
     assert all(record["reason"].startswith("GpuMissing: resources.gpus: a GPU was given to") for record in found)
     assert not list((tmp_path / "small").glob("trials/*/layout.json")), "how to train is settled where it can be"
+
+
+def test_the_report_sets_each_launch_s_plan_against_its_outcome(launched: Launched):
+    [entry] = launches.read(launched.folder)[:1]
+    planned, outcome = entry["planned"], entry["outcome"]
+    assert (planned["trials_to_train"], planned["replicates_to_train"]) == (9, 27)
+    assert planned["price"]["seconds"] is None  # nothing of these shapes was recorded yet
+    assert outcome["statuses"] == {"diverged": 9, "finished": 18}
+    assert outcome["trials"] == 9
+    assert 0 < outcome["training_seconds"] <= outcome["wall_seconds"]
+    forked = [record for record in records.records(launched.folder) if record.get("forked_from")]
+    assert outcome["forked"] == len(forked)
+    report = (launched.folder / "report.html").read_text()
+    assert "What each launch set out to do, and what came of it." in report
+    assert "18 finished" in report

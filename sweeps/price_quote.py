@@ -1,0 +1,73 @@
+"""A quote: the price of a plan with what forks save of it, and the pilot it rests on if there was one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweeps.forks import Forks, plan_forks
+from sweeps.planning import Plan, Progress
+from sweeps.price import Price, price, recorded_shapes, slots_here, slots_of
+from sweeps.price_pilot import Pilot, pilot
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What `sweeps plan` says of cost."""
+
+    price: Price
+    forks: Forks
+    pilots: Sequence[Pilot] = ()
+
+    def document(self) -> dict[str, Any]:
+        """Plain values."""
+        forks = {"starts": self.forks.starts, "saved": self.forks.saved, "total": self.forks.total}
+        plain: dict[str, Any] = {"price": self.price.document(), "forks": forks}
+        if self.pilots:
+            plain["pilot"] = [
+                {
+                    "trial_id": one.trial_id,
+                    "replicates": one.replicates,
+                    "epoch_seconds": list(one.epoch_seconds),
+                    "cut_included": one.pruned,
+                }
+                for one in self.pilots
+            ]
+        return plain
+
+
+def quote(
+    made: Plan,
+    progress: Progress,
+    sweep: Path,
+    *,
+    cpus: float | None = None,
+    gpus: float | None = None,
+    with_pilot: bool = False,
+    tell: Callable[[Pilot], None] = lambda one: None,
+) -> Quote:
+    """The price of what is left of a plan.
+
+    Args:
+        made: The plan.
+        progress: What is recorded of it.
+        sweep: Folder of the sweep.
+        cpus: To plan for, instead of this machine's.
+        gpus: The same.
+        with_pilot: Whether to train a little of each shape that nothing is recorded of.
+        tell: Called with each pilot as it has ended.
+
+    Raises:
+        SpecError: The given resources hold no trial, or a pilot can not be trained here.
+    """
+    resources = made.spec.resources
+    given = cpus is not None or gpus is not None
+    slots = slots_of(resources, cpus=cpus, gpus=gpus) if given else slots_here(resources)
+    pilots: Sequence[Pilot] = ()
+    if with_pilot:
+        pilots = pilot(made, progress, recorded_shapes(made, progress, sweep), tell=tell)
+    forks = plan_forks(made, progress, sweep, resources)
+    paces = {one.shape: one.pace for one in pilots}
+    return Quote(price(made, progress, sweep, forks=forks, slots=slots, pilot=paces), forks, pilots)
