@@ -26,7 +26,7 @@ def cautions(made: Plan) -> list[str]:
     seen: set[str] = set()
     texts = Texts()
     for trial in (planned.spec for planned in made if planned.role == "pruned"):
-        key = f"{texts(trial.data)} {texts(trial.model)} {texts(trial.prune)}"
+        key = texts(trial.data, trial.model, trial.prune)
         if key not in seen:
             seen.add(key)
             found |= dict.fromkeys(_too_small(trial, load(trial.data)))
@@ -52,12 +52,12 @@ def _too_large(made: Plan) -> Iterator[str]:
 
 def one_of_each_size(trials: Iterable[PlannedTrial]) -> Iterator[PlannedTrial]:
     """One trial of all that take the same memory: estimating it builds a network."""
-    seen: set[str] = set()
+    seen: set[tuple[str | int, ...]] = set()
     texts = Texts()
     for planned in trials:
-        trial = planned.spec
-        key = f"{texts(trial.data)} {texts(trial.model)} {len(planned.replicates)}"
-        key += f" {trial.training.batch_size} {trial.training.optimiser.kind}"
+        trial, training = planned.spec, planned.spec.training
+        kinds = texts(trial.data, trial.model), training.optimiser.kind
+        key = (*kinds, training.batch_size, len(planned.replicates))
         if key not in seen:
             seen.add(key)
             yield planned

@@ -184,7 +184,8 @@ def _share(made: Forks, holding: list[_Holding]) -> None:
 
 def _limit(trial: PlannedTrial) -> float:
     """Epoch up to which a trial is its twin."""
-    return math.inf if trial.spec.first_cut is None else trial.spec.first_cut
+    cut = trial.spec.prune.first_cut
+    return math.inf if cut is None else cut
 
 
 def usable(folder: Path, trial: PlannedTrial) -> list[int]:

@@ -188,10 +188,11 @@ def _misfits(made: Plan) -> Iterator[Problem]:
     from sweeps import models
     from sweeps.data import check_split, load
 
-    seen: set[str] = set()
+    seen: set[tuple[str | int, ...]] = set()
     texts = Texts()
     for trial in (planned.spec for planned in made):
-        key = f"{texts(trial.data)} {texts(trial.model)} {trial.training.batch_size} {trial.prune.layers or ''}"
+        layers = texts(trial.prune) if trial.prune.layers else ""
+        key = (texts(trial.data, trial.model), trial.training.batch_size, layers)
         if key in seen:
             continue
         seen.add(key)

@@ -111,7 +111,8 @@ def price(
     paces = dict(pilot or {}) | paces
     slots = slots or slots_here(made.spec.resources)
     memory = _memory([trial for trial, _ in wanted], made.spec.resources)
-    asked = [(shapes.measured(trial.spec), replicates) for trial, replicates in wanted if _measures(trial)]
+    costly = _costly_measures([trial for trial, _ in wanted])
+    asked = [(shapes.measured(trial.spec), n) for trial, n in wanted if id(trial.spec.measures) in costly]
     unknown = [shape for shape in work if shape not in paces]
     found = Price(len(wanted), memory, None, slots, 0, shapes=len(work), shapes_unknown=len(unknown))
     if unknown:
@@ -220,11 +221,12 @@ def _makespan(each: Iterable[int], slots: int) -> float:
     return max(free)
 
 
-def _measures(trial: PlannedTrial) -> bool:
-    """Whether a trial takes measures that cost time."""
+def _costly_measures(trials: Iterable[PlannedTrial]) -> set[int]:
+    """Which of the trials' measures cost time, by their own identity: most trials share them."""
     from sweeps.measuring import RECORDED
 
-    return bool(trial.spec.measures.names - {RECORDED})
+    different = {id(trial.spec.measures): trial.spec.measures for trial in trials}
+    return {number for number, measures in different.items() if measures.names - {RECORDED}}
 
 
 def _counted(asked: Iterable[tuple[str, int]]) -> dict[str, int]:

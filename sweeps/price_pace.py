@@ -24,12 +24,16 @@ class Shapes:
 
     def __init__(self) -> None:
         self._texts = Texts()
+        self._known: dict[tuple[str | int, ...], str] = {}
 
     def __call__(self, spec: TrialSpec) -> str:
         """The same text for trials of the same shape."""
         training = spec.training
-        how = f"{training.batch_size} {training.optimiser.kind} {training.precision} {spec.is_pruned}"
-        return f"{self._texts(spec.data)} {self._texts(spec.model)} {how}"
+        what = self._texts(spec.data, spec.model)
+        key = (what, training.batch_size, training.optimiser.kind, training.precision, spec.is_pruned)
+        if key not in self._known:
+            self._known[key] = " ".join(map(str, key))
+        return self._known[key]
 
     def measured(self, spec: TrialSpec) -> str:
         """The same text for trials of the same shape and measures."""

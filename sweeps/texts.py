@@ -6,15 +6,17 @@ from pydantic import BaseModel
 
 
 class Texts:
-    """JSON of sections; one that many trials share is written once."""
+    """JSON of sections; those that many trials share are written once."""
 
     def __init__(self) -> None:
-        # By the section's own identity; each is kept, so that no number is given twice.
-        self._known: dict[int, tuple[BaseModel, str]] = {}
+        # By the sections' own identities; they are kept, so that no number is given twice.
+        self._known: dict[tuple[int, ...], tuple[tuple[BaseModel, ...], str]] = {}
 
-    def __call__(self, section: BaseModel) -> str:
-        """The section as JSON."""
-        found = self._known.get(id(section))
+    def __call__(self, *sections: BaseModel) -> str:
+        """The sections as JSON, one after another."""
+        key = tuple(map(id, sections))
+        found = self._known.get(key)
         if found is None:
-            found = self._known[id(section)] = (section, section.model_dump_json())
+            text = " ".join(section.model_dump_json() for section in sections)
+            found = self._known[key] = (sections, text)
         return found[1]

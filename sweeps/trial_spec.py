@@ -126,6 +126,11 @@ class Prune(Closed):
         rules = [self.rule, *(layer.rule for layer in self.layers if layer.rule)]
         return any(rule != "none" for rule in rules)
 
+    @functools.cached_property
+    def first_cut(self) -> int | None:
+        """Epoch after which the first cut is due; None if nothing is cut."""
+        return (self.every if self.start is None else self.start) if self.removes else None
+
 
 def _check_rule(name: str, options: dict[str, Any]) -> None:
     from rmt import RULES
@@ -226,36 +231,46 @@ class TrialSpec(Closed):
         Raises:
             OptionErrors: They do not fit together.
         """
-        return self.model_copy(update=sections)._prunes_in_time()._measures_in_time()
+        made = self.model_copy(update=sections)
+        made._require_fit()
+        return made
 
     @model_validator(mode="after")
-    def _prunes_in_time(self) -> Self:
-        if self.first_cut is not None and self.first_cut >= self.training.epochs:
+    def _fits_together(self) -> Self:
+        self._require_fit()
+        return self
+
+    def _require_fit(self) -> None:
+        """Refuse sections that are right by themselves and wrong together: everything of that kind is asked here."""
+        self._require_cuts_in_time()
+        self._require_drawn_to_stay()
+        if self.measures.at_epochs:
+            self._require_measures_in_time()
+
+    def _require_cuts_in_time(self) -> None:
+        first = self.prune.first_cut
+        if first is not None and first >= self.training.epochs:
             raise OptionErrors(
                 [
                     {
                         "loc": ("prune", "every" if self.prune.start is None else "start"),
-                        "msg": f"{self.first_cut} is no pruning at all in a training of "
+                        "msg": f"{first} is no pruning at all in a training of "
                         f"{self.training.epochs} epochs (it ends with training); "
                         f"allowed: {_up_to(self.training.epochs - 1)}prune.rule: none",
                         "type": "never_prunes",
                     }
                 ]
             )
-        return self
 
-    @model_validator(mode="after")
-    def _draws_what_stays(self) -> Self:
+    def _require_drawn_to_stay(self) -> None:
         if self.initialisation.kind == "lsuv" and self.model.options.get("weights") is not None:
             message = (
                 "lsuv scales each layer by what the layers before it, as drawn, let through, and model.weights "
                 "puts others in their place; allowed: another initialisation"
             )
             raise OptionErrors([{"loc": ("initialisation", "kind"), "msg": message, "type": "not_as_drawn"}])
-        return self
 
-    @model_validator(mode="after")
-    def _measures_in_time(self) -> Self:
+    def _require_measures_in_time(self) -> None:
         epochs = self.training.epochs
         wrong = [epoch for epoch in self.measures.at_epochs if not 0 <= epoch <= epochs]
         if wrong:
@@ -263,7 +278,6 @@ class TrialSpec(Closed):
             raise OptionErrors(
                 [{"loc": ("measures", "at_epochs", e), "msg": message, "type": "no_epoch"} for e in wrong]
             )
-        return self
 
     @property
     def is_pruned(self) -> bool:
@@ -273,9 +287,7 @@ class TrialSpec(Closed):
     @property
     def first_cut(self) -> int | None:
         """Epoch after which the first cut is due: up to its end the trial is its twin. None if nothing is cut."""
-        if not self.is_pruned:
-            return None
-        return self.prune.every if self.prune.start is None else self.prune.start
+        return self.prune.first_cut
 
     @property
     def twin(self) -> TrialSpec:

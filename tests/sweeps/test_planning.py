@@ -7,6 +7,7 @@ from sweeps import records
 from sweeps.errors import SpecError
 from sweeps.planning import make_plan
 from sweeps.spec import build_spec
+from sweeps.trial_spec import TrialSpec
 
 SPEC: dict[str, Any] = {
     "name": "plan",
@@ -97,3 +98,14 @@ def test_more_seeds_and_cells_keep_the_names_of_those_there_were():
 
 def test_a_new_name_of_the_sweep_changes_no_identity():
     assert [t.trial_id for t in plan()] == [t.trial_id for t in plan(name="other")]
+
+
+def test_what_only_a_whole_trial_can_tell_is_asked_in_the_one_place_that_plans_ask_too():
+    asked = set(TrialSpec.__pydantic_decorators__.model_validators)
+    assert asked == {"_as_given", "_fits_together"}  # of sections as given; of sections together
+
+
+def test_sections_that_are_right_alone_and_wrong_together_are_refused_at_their_point():
+    space = {"training.epochs": {"grid": [4, 2]}, "prune.every": {"grid": [3, 1]}}
+    with pytest.raises(SpecError, match=r"prune\.every: 3 is no pruning at all in a training of 2 epochs"):
+        plan(space=space)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sweeps.planning import make_plan
-from sweeps.planning_power import detectable
+from sweeps.planning_power import Detectable, detectable
 from sweeps.spec import build_spec
 from sweeps.statistics.paired import paired_difference
 
@@ -16,13 +16,19 @@ def plan(seeds, **more):
     return make_plan(build_spec(spec), lambda data: "fingerprint")
 
 
+def sizes(found: Detectable) -> tuple[float, float]:
+    assert found.difference is not None
+    assert found.ratio is not None
+    return found.difference, found.ratio
+
+
 def test_a_larger_family_sees_less_and_more_seeds_see_more():
     one, family = detectable(plan(10))
     assert (one.comparisons, family.comparisons) == (1, 3)
     assert family.level == pytest.approx(1 - 0.05 / 3)
-    assert one.difference < family.difference
-    assert one.ratio < family.ratio
-    assert detectable(plan(30))[0].difference < one.difference
+    more = detectable(plan(30))[0]
+    assert sizes(more) < sizes(one) < sizes(family)
+    assert sizes(one)[1] < sizes(family)[1]
     assert "all 3 comparisons with a twin" in family.line()
 
 
@@ -30,9 +36,9 @@ def test_the_difference_is_found_in_four_experiments_of_five():
     one, _ = detectable(plan(10))
     generator = np.random.default_rng(0)
     baseline = generator.normal(size=(2000, 10))
-    arms = baseline + generator.normal(one.difference, 1.0, (2000, 10))
+    arms = np.add(baseline, generator.normal(sizes(one)[0], 1.0, (2000, 10)))
     found = [paired_difference(arm, base).interval for arm, base in zip(arms, baseline, strict=True)]
-    assert np.mean([interval.low > 0 for interval in found]) == pytest.approx(
+    assert np.mean([interval is not None and interval.low > 0 for interval in found]) == pytest.approx(
         0.8, abs=0.03
     )  # three standard errors
 

@@ -7,7 +7,7 @@ from sweeps import records
 from sweeps.errors import SpecError
 from sweeps.forks import plan_forks
 from sweeps.planning import Plan, make_plan
-from sweeps.price import price, slots_of
+from sweeps.price import Price, price, slots_of
 from sweeps.price_quote import quote
 from sweeps.progress import duration
 from sweeps.spec import Resources, build_spec
@@ -37,6 +37,14 @@ def finish(sweep, trial, seconds, **more):
         records.Recorder(folder).finish(record, {})
 
 
+def interval_of(found: Price) -> tuple[float, float]:
+    assert found.interval is not None
+    assert found.seconds is not None
+    low, high = found.interval
+    assert low < found.seconds < high
+    return low, high
+
+
 def test_nothing_recorded_gives_memory_and_no_time(tmp_path):
     found = price(made(), made().progress(tmp_path), tmp_path)
     assert found.trials == 6
@@ -61,8 +69,7 @@ def test_time_follows_from_recorded_trials_of_the_same_shape(tmp_path):
     assert "about 2 min 0 s of training on 1 trials at once (from 3 recorded trials; no interval" in found.line()
     finish(tmp_path, pruned[1], 54.0)
     found = price(made(), made().progress(tmp_path), tmp_path)
-    low, high = found.interval
-    assert low < found.seconds < high
+    low, high = interval_of(found)
     assert f"95% between {duration(low)} and {duration(high)} (from 4 recorded trials; prediction" in found.line()
 
 
@@ -101,13 +108,13 @@ def test_a_pilot_tells_the_pace_of_shapes_that_are_not_recorded(tmp_path):
     found = quote(planned, planned.progress(tmp_path), tmp_path, cpus=1, with_pilot=True)
     [pilot] = found.pilots  # of the pruned trials: a twin is recorded
     assert (pilot.replicates, pilot.pruned, len(pilot.epoch_seconds)) == (2, True, 4)
+    assert found.price.seconds is not None
     assert found.price.seconds > 0
     assert not list(tmp_path.glob("**/weights.safetensors"))
     assert "no interval" in found.price.method  # the twin is one
     without = quote(planned, planned.progress(tmp_path / "new"), tmp_path / "new", cpus=1, with_pilot=True)
     assert len(without.pilots) == 2
-    low, high = without.price.interval
-    assert 0 <= low < without.price.seconds < high
+    assert interval_of(without.price)[0] >= 0
     assert without.document()["price"]["method"].startswith("prediction interval from the scatter of a pilot")
 
 

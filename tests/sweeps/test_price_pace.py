@@ -42,6 +42,7 @@ def test_the_interval_covers_sums_to_come(each):
                 paces = generator.normal(mean, sd, 1 if each == "trial" else epochs)
                 truth += replicates * epochs * paces.mean()
         _, interval = total(terms)
+        assert interval is not None
         covered += interval[0] <= truth <= interval[1]
     # Satterthwaite's degrees of freedom hold a nominal 95 % to a point or two with so few observations.
     assert 0.93 <= covered / runs <= 0.97
