@@ -241,7 +241,7 @@ class TrialSpec(Closed):
         return self
 
     def _require_fit(self) -> None:
-        """Refuse sections that are right by themselves and wrong together: everything of that kind is asked here."""
+        """Refuse sections that are right by themselves and wrong together: all that is so is asked here."""
         self._require_cuts_in_time()
         self._require_drawn_to_stay()
         if self.measures.at_epochs:
