@@ -33,7 +33,7 @@ def browser_page(width: int, height: int) -> Iterator[Page]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS, timeout=PATIENCE_MS)
         try:
             page = browser.new_page(viewport={"width": width, "height": height})
             page.set_default_timeout(PATIENCE_MS)

@@ -31,7 +31,7 @@ tracking: {pictures: 0}
 """
 
 
-def command(*arguments: str | Path, environment: dict[str, str] | None = None, timeout: float = 240):
+def command(*arguments: str | Path, environment: dict[str, str] | None = None, timeout: float = 480):
     """Run `sweeps` as a program, in an environment without this machine's own addresses."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_", "RMT_", "TUNE_"))}
     return subprocess.run(

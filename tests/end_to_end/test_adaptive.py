@@ -17,7 +17,7 @@ import sweeps
 from sweeps import records
 from tests.end_to_end.conftest import REPOSITORY, command, launch
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 SPEC = """
 name: search
@@ -70,7 +70,7 @@ def test_a_killed_search_goes_on_with_its_history(tmp_path: Path):
     arguments = [sys.executable, "-c", "from sweeps.cli import main; main()", "run", str(spec)]
     process = subprocess.Popen([*arguments, "--storage", str(storage)], cwd=REPOSITORY, stdout=subprocess.DEVNULL)
     family = [psutil.Process(process.pid)]
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while len(list(storage.glob("search/trials/*/*/record.json"))) < 7 and time.monotonic() < deadline:
         time.sleep(0.05)
     family += family[0].children(recursive=True)

@@ -72,19 +72,21 @@ def page() -> Iterator[Page]:
 
 def _columns(page: Page) -> list[str]:
     """Column ids from left to right."""
-    headers = page.locator(".ag-header-cell[col-id]")
-    placed = [(box["x"], cell.get_attribute("col-id")) for cell in headers.all() if (box := cell.bounding_box())]
-    return [str(name) for _, name in sorted(placed)]
+    return _placed(page, ".ag-header-cell[col-id]", "x", "cell.getAttribute('col-id')")
 
 
 def _cells(page: Page, column: str) -> list[str]:
     """Texts of a column from top to bottom."""
-    cells = page.locator(f".ag-row [col-id='{column}']").all()
-    placed = [(box["y"], cell.inner_text()) for cell in cells if (box := cell.bounding_box())]
-    return [text for _, text in sorted(placed)]
+    return _placed(page, f".ag-row [col-id='{column}']", "y", "cell.innerText")
 
 
-def _until(what: Callable[[], bool], seconds: float = 60.0) -> None:
+def _placed(page: Page, selector: str, axis: str, value: str) -> list[str]:
+    """Something of each cell, in the order of their places; looked at in one go, for the table may change."""
+    code = f"cells => cells.map(cell => [cell.getBoundingClientRect().{axis}, {value}])"
+    return [text for _, text in sorted(page.locator(selector).evaluate_all(code))]
+
+
+def _until(what: Callable[[], bool], seconds: float = 120.0) -> None:
     """Wait until the page shows something; fails when it never does."""
     deadline = time.monotonic() + seconds
     while not what():
@@ -96,8 +98,7 @@ def test_link_opens_the_trials_with_their_statistics_best_first(page: Page, base
     SCREENSHOTS.open_trials(page, ui.link(base, sweep.name))
     wanted = [f"metrics.`validation_accuracy.{name}`" for name in ("mean", "sd", "ci_low", "ci_high")]
     wanted += ["params.`training.optimiser.lr`", "params.`prune.aggressiveness`"]
-    shown = [name for name in _columns(page) if name in wanted]
-    assert shown == wanted
+    _until(lambda: [name for name in _columns(page) if name in wanted] == wanted)
     _until(lambda: len(_cells(page, wanted[0])) == len(sweep.trials))
     means = [float(text) for text in _cells(page, wanted[0])]
     assert means == sorted(means, reverse=True)
@@ -125,10 +126,10 @@ def test_tree_opens_from_sweep_to_trial_to_replicates(page: Page, base: str, swe
     assert root.endswith(sweep.name)
     page.locator(".ag-row").first.get_by_role("button").first.click()
     page.get_by_text(sweep.trials[0]["trial_id"]).first.wait_for()
-    assert len(_cells(page, column)) == 1 + len(sweep.trials)
+    _until(lambda: len(_cells(page, column)) == 1 + len(sweep.trials))
     page.locator(".ag-row").nth(1).get_by_role("button").first.click()
     page.get_by_text("seed 0/0/0").first.wait_for()
-    assert len(_cells(page, column)) == 1 + len(sweep.trials) + sweep.seeds
+    _until(lambda: len(_cells(page, column)) == 1 + len(sweep.trials) + sweep.seeds)
 
 
 def _run(base: str, sweep: SweepOnDisk, level: str, identity: str) -> str:
@@ -211,6 +212,7 @@ def test_brush_works_from_disk_without_a_network(page: Page, tmp_path: Path) -> 
     file = tmp_path / "parallel.html"
     file.write_text(str(brush.page(table, ["kind"], "x.mean", "</title><script>document.title='hit'</script>")))
     asked: list[str] = []
+    page.goto("about:blank")  # what was open before asks for nothing any more
     page.on("request", lambda request: asked.append(request.url))
     page.goto(file.as_uri())
     page.get_by_text("3 of 3 trials").wait_for()

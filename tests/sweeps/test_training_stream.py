@@ -152,8 +152,6 @@ SIDE = 32
 def _peak(root: Path, each: int) -> int:
     write_folder(root, each=each, side=SIDE)
     spec = spec_of(root, lazy=True, size=SIDE, model__widths=[4], prune=UNPRUNED)
-    gc.collect()
-    gc.freeze()  # what was there before is none of the training's, and long to look through
     tracemalloc.start()
     try:
         dataset = load(spec.data)
@@ -164,7 +162,6 @@ def _peak(root: Path, each: int) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-        gc.unfreeze()
 
 
 def _most_held() -> int:

@@ -27,7 +27,7 @@ def browser() -> Iterator[object]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS, timeout=120_000)
         yield chromium
         chromium.close()
 
@@ -45,7 +45,7 @@ def test_it_renders_without_a_request_or_a_complaint_in_both_schemes(
         tab.on("console", lambda message, kept=messages: kept.append(message.text))
         tab.on("pageerror", lambda error, kept=messages: kept.append(str(error)))
         tab.on("request", lambda request, kept=requests: kept.append(request.url))
-        tab.goto(file.as_uri())
+        tab.goto(file.as_uri(), timeout=120_000)
         seen[scheme] = tab.evaluate(COLOURS)
         assert not messages
         assert all(url.startswith(("file:", "data:")) for url in requests)

@@ -16,6 +16,7 @@ from sweeps.report.document import document
 from tests.sweeps.report.conftest import SMALL, tables_of
 from tests.sweeps.report.generator import Made, Recipe, make
 
+LOOP_SECONDS = 0.19  # what `slowness` computes, on the two cores that the figures of benchmarks/ are of
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 SECTIONS = [
     "answer", "trials", "size", "twins", "replicates", "sources", "space", "inside",
@@ -179,6 +180,13 @@ def test_it_is_written_whole_to_where_it_is_asked_for(small: Made, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
+def slowness() -> float:
+    """How many times slower this machine computes than the one that ten seconds were promised for; 1 or more."""
+    before = time.process_time()
+    sum(number * number for number in range(4_000_000))
+    return max(1.0, (time.process_time() - before) / LOOP_SECONDS)
+
+
 @pytest.mark.slow
 def test_a_thousand_trials_of_ten_replicates_fit_in_five_megabytes_and_ten_seconds(storage: Path) -> None:
     grid: dict[str, Sequence[Any]] = {
@@ -190,6 +198,6 @@ def test_a_thousand_trials_of_ten_replicates_fit_in_five_megabytes_and_ten_secon
     before = time.process_time()
     page = document(tables)
     assert len(tables.trials) == 1000
-    assert time.process_time() - before < 10
+    assert time.process_time() - before < 10 * slowness()
     assert len(page.encode()) < 5_000_000
     assert page.count("data:image/png") == 4
