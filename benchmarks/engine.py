@@ -52,7 +52,7 @@ WATCHED_SECONDS = 60.0
 TEN_SECONDS, TRIALS = 10.0, 12
 RATES = (0.005, 0.01, 0.02, 0.04)
 STRENGTHS = (None, 0.25, 0.5, 0.6, 0.75, 0.9)
-FASHION_EPOCHS, BY_HAND = 2, 12
+FASHION_EPOCHS, BY_HAND = 2, 8
 
 
 def show(what: str, value: str, limit: str = "") -> None:
