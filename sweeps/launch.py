@@ -19,7 +19,9 @@ from sweeps.lease import lease
 from sweeps.planning import Plan, Progress, make_plan
 from sweeps.progress import SweepProgress
 from sweeps.replication import extended
+from sweeps.retry import begin as begin_retry
 from sweeps.spec import SweepSpec, load_spec
+from sweeps.status import Retry
 from sweeps.texts import Texts
 from sweeps.trial_spec import TrialSpec
 
@@ -105,6 +107,7 @@ def run(
     storage: str | os.PathLike[str] | None = None,
     address: str | None = None,
     tracking_uri: str | None = None,
+    retry: str | None = None,
     show: Show | None = None,
     on_plan: Any = None,
 ) -> Launch:
@@ -115,17 +118,20 @@ def run(
         storage: Instead of `RMT_STORAGE` and the spec's `storage`.
         address: Of a Ray cluster; without it `RAY_ADDRESS`, without that a Ray started here for the while.
         tracking_uri: Of MLflow, instead of `MLFLOW_TRACKING_URI` and the spec's `tracking.uri`.
+        retry: Train only what ended so, again: `failed`, `timed_out`, `diverged` or `all` (`sweeps.retry.Retry`).
         show: Called with the progress whenever it changes.
         on_plan: Called with the plan and what is recorded of it, before anything starts.
 
     Raises:
         SpecError, DataNotFound, StorageError, TrackingError, SweepIsDriven, ClusterUnreachable: Before anything is
             trained.
+        ValueError: `retry` is none of these.
     """
     from sweeps.tracking import check, start_projector
     from sweeps.tracking.store import resolve_uri
 
     begun = time.monotonic()
+    again = None if retry is None else Retry(retry)
     sweep = _loaded(spec)
     root = storages.open_for_writing(storages.resolve(storage, sweep.storage))
     made, progress = plan(sweep, storage=root, download=True)
@@ -137,6 +143,8 @@ def run(
     with lease(folder) as held:
         _write_plan(folder, made)
         _write_origin(folder)
+        if again is not None:
+            progress = begin_retry(made, folder, again)
         entry = launches.begin(folder, made, progress)
         if on_plan is not None:
             on_plan(made, progress)
@@ -269,7 +277,7 @@ class _Trained(NamedTuple):
 def _train(made: Plan, progress: Progress, folder: Path, address: str | None, show: Show | None) -> _Trained:
     """Train what is not recorded, then the seeds that the records ask for, until they ask for none."""
     search = search_of(made.spec, folder)
-    if search is not None:
+    if search is not None and progress.only is None:
         return _train_searched(search, progress, folder, address, show)
     trials = [trial for trial in made if progress.to_train(trial)]
     if not trials:
@@ -287,9 +295,20 @@ def _train(made: Plan, progress: Progress, folder: Path, address: str | None, sh
         with session(address) as scratch:  # one a round: a round is a launch like any other, and begins afresh
             require(made.spec.resources)
             complete = train(
-                trials, folder, datasets, made.spec, forks, live, show or (lambda _: None), scratch, judge
+                trials,
+                folder,
+                datasets,
+                made.spec,
+                forks,
+                live,
+                show or (lambda _: None),
+                scratch,
+                judge,
+                only=progress.only,
             )
         trained, why = trained + live.done, live.why
+        if progress.only is not None:
+            break
         more = extended(made, folder)
         # Only trials that got seeds: what failed in this launch waits for the next.
         trials = [new for new, old in zip(more, made, strict=True) if new != old]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps import records, storage
+from sweeps import nodes, records, storage
 from sweeps.errors import SweepNotFound
 from sweeps.origin import Root
 from sweeps.status import Status
@@ -54,6 +54,7 @@ def status_of(name: str, root: Root = None) -> dict[str, Any]:
         "storage": str(place),
         "tracking": str(behind) if behind else "not projected to MLflow yet",
         "states": {str(state): count for state, count in sorted(counts.items())},
+        **({"faults": " ".join(faults)} if (faults := nodes.told(sweep)) else {}),
     }
 
 
@@ -92,6 +93,17 @@ def failures_of(name: str, root: Root = None) -> str:
 
 
 def _story(folder: Path) -> str:
+    """How a replicate went; attempts before the latest, with their tracebacks, come last."""
+    earlier = [_attempt(folder, number, record) for number, record in enumerate(records.attempts(folder), start=1)]
+    return "\n\n".join([_latest(folder), *earlier])
+
+
+def _attempt(folder: Path, number: int, record: records.Record) -> str:
+    said = f"{folder.parent.name}/{folder.name}, attempt {number}: {record['status']}, {record['reason']}"
+    return "\n".join([said, *([record["traceback"].rstrip()] if record.get("traceback") else [])])
+
+
+def _latest(folder: Path) -> str:
     record = records.read_record(folder)
     lines = [f"{folder.parent.name}/{folder.name}: {record['status'] if record else 'not finished'}"]
     if record:

@@ -151,11 +151,13 @@ class Progress:
         states: By replicate: a `Status`, `started` (a history and no record) or `new`.
         others: Records in the sweep's folder that this plan does not ask for; they stay and are not touched.
         standing: Stopped replicates that stay so, since the stopper still stops them.
+        only: Replicates to which training is limited; None for no limit.
     """
 
     states: Mapping[str, str]
     others: int = 0
     standing: frozenset[str] = frozenset()
+    only: frozenset[str] | None = None
     counts: Counter[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -163,6 +165,8 @@ class Progress:
 
     def is_final(self, replicate: PlannedReplicate) -> bool:
         """Whether launching leaves this replicate alone."""
+        if self.only is not None and replicate.replicate_id not in self.only:
+            return True
         return self.states[replicate.replicate_id] in FINAL or replicate.replicate_id in self.standing
 
     def to_train(self, trial: PlannedTrial) -> list[PlannedReplicate]:

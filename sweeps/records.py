@@ -23,6 +23,8 @@ RECORD = "record.json"
 HISTORY = "history.jsonl"
 CHECKPOINT = "checkpoint"
 """Folder of a trial beside those of its replicates, while it trains."""
+ATTEMPTS = "attempts"
+"""Folder of a replicate with the records of earlier attempts: what failed, or was to be trained again."""
 Record = dict[str, Any]
 
 
@@ -80,6 +82,8 @@ class Recorder:
         if history.exists():
             digests[HISTORY] = _sha256(history.read_bytes())
         retrained = {"retrained_epochs_differing": self.differing} if self.differing else {}
+        if status_of(self.folder) is Status.FAILED:
+            _keep(self.folder, (self.folder / RECORD).read_bytes())
         storage.write_json(
             self.folder / RECORD,
             {"format": FORMAT, **record, **retrained, "files": dict(sorted(digests.items()))},
@@ -129,6 +133,30 @@ def status_of(folder: Path) -> Status | None:
     except StorageError:
         return None
     return Status(record["status"]) if record else None
+
+
+def set_aside(folder: Path) -> None:
+    """Keep the record of a replicate as an earlier attempt, so that launching trains it again."""
+    path = folder / RECORD
+    _keep(folder, path.read_bytes())
+    path.unlink()
+
+
+def _keep(folder: Path, content: bytes) -> None:
+    """Keep a record as the latest attempt, unless a crash came between that and what was to follow."""
+    kept = _kept(folder)
+    if not kept or kept[-1].read_bytes() != content:
+        storage.write_atomically(folder / ATTEMPTS / f"{len(kept) + 1}.json", content)
+
+
+def _kept(folder: Path) -> list[Path]:
+    paths = (path for path in (folder / ATTEMPTS).glob("*.json") if path.stem.isdecimal())
+    return sorted(paths, key=lambda path: int(path.stem))
+
+
+def attempts(folder: Path) -> list[Record]:
+    """The records of earlier attempts at a replicate, oldest first."""
+    return [json.loads(path.read_bytes()) for path in _kept(folder)]
 
 
 def damaged(folder: Path, record: Record) -> list[str]:

@@ -7,6 +7,7 @@ What happens to a trial that
 - raises: the worker records its replicates as `failed` with the traceback; the sweep goes on.
 - loses its worker or node: Ray starts it again, at most `limits.retries` times; it goes on from what is recorded
   and saved. When even that fails, the driver writes the `failed` records that nobody else is left to write.
+  A node that loses the workers of several trials in a row gets no more of them (`placement.py`).
 - is interrupted (Ctrl-C): it is saved where it is; launching again goes on from there.
 - is chosen as the sweep goes: the search is asked for it when there is room, and told when it has ended.
 - forks from another: it is held back until that one has been there, or has ended.
@@ -33,6 +34,8 @@ from sweeps.ending import Ending
 from sweeps.environment import environment
 from sweeps.errors import StorageFull
 from sweeps.forks import Forks, Leftovers
+from sweeps.nodes import Nodes
+from sweeps.placement import Cordon, error_of, last_line
 from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.progress import SweepProgress
 from sweeps.result import ReplicateResult, record_of
@@ -143,7 +146,11 @@ class Suggestions(Searcher):
 
 
 class _Watcher(Callback):
-    """Passes what Tune sees on to the progress."""
+    """Passes what Tune sees on to the progress.
+
+    Attributes:
+        lost: By trial, why its worker was lost for the last time.
+    """
 
     def __init__(
         self,
@@ -153,13 +160,17 @@ class _Watcher(Callback):
         leftovers: Leftovers,
         judge: Judge | None,
         end: Ending,
+        cordon: Cordon,
     ) -> None:
-        self._trials, self._progress, self._show, self._end = trials, progress, show, end
+        self._trials, self._progress, self._show = trials, progress, show
+        self._end, self._cordon = end, cordon
         self._leftovers, self._judge = leftovers, judge
+        self.lost: dict[str, str] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._progress.running.setdefault(self._planned(trial).trial_id, 0)
         self._end.begin(self._planned(trial).trial_id)
+        self._cordon.begin(trial)
         self._show(self._progress)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
@@ -167,6 +178,7 @@ class _Watcher(Callback):
             return
         if result.get("done"):
             self._end.finish(self._planned(trial).trial_id)
+            self._cordon.end(trial)
             statuses = Counter(result["statuses"])
             self._progress.end(self._planned(trial), statuses, result)
             if all(Status(status).is_final for status in statuses):
@@ -181,6 +193,8 @@ class _Watcher(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         planned = self._planned(trial)
         self._end.finish(planned.trial_id)
+        times = f"{trial.num_failures} times" if trial.num_failures > 1 else "once"
+        self.lost[planned.trial_id] = f"its worker was lost {times}: {last_line(error_of(trial))}"
         self._progress.end(planned, Counter({Status.FAILED.value: len(planned.replicates)}), {})
         self._show(self._progress)
 
@@ -199,6 +213,8 @@ def train(
     scratch: Path,
     judge: Judge | None = None,
     search: Search | None = None,
+    *,
+    only: frozenset[str] | None = None,
 ) -> bool:
     """Train trials on the Ray that this process is connected to.
 
@@ -213,6 +229,7 @@ def train(
         scratch: For Tune's own files.
         judge: Decides after each epoch which trials stop.
         search: Chooses the trials as it goes, which are then added to `trials`.
+        only: Replicates to train, of those that are not settled; None for all of them.
 
     Returns:
         Whether the run came to its end; false after an interrupt, or when a budget is used up (`progress.why`).
@@ -230,18 +247,22 @@ def train(
         launched=launched,
         saves=forks.saves,
         judged=judge is not None,
+        only=only,
     )
     position_of = {trial.trial_id: position for position, trial in enumerate(trials)}
     waits = [
         {position_of[other]: epoch for other, epoch in forks.waits.get(trial.trial_id, {}).items()}
         for trial in trials
     ]
+    cordon = Cordon(Nodes(sweep, spec.limits.node_failures), spec.resources)
+    watcher = _Watcher(trials, progress, show, Leftovers(sweep, trials), judge, end, cordon)
     room = spec.design.options.get("at_once") or _room(spec.resources)
     order = PlanOrder(waits) if search is None else Suggestions(search, trials, room, progress)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
         tune_config=tune.TuneConfig(
             search_alg=order,
+            scheduler=cordon,
             num_samples=len(trials) if search is None else sys.maxsize,  # it says itself when it is over
             reuse_actors=True,
             trial_name_creator=lambda trial: trials[trial.config["position"]].trial_id,
@@ -250,7 +271,7 @@ def train(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(scratch),
-            callbacks=[_Watcher(trials, progress, show, Leftovers(sweep, trials), judge, end)],
+            callbacks=[watcher],
             stop=end,
             failure_config=tune.FailureConfig(max_failures=spec.limits.retries),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # records are the state
@@ -258,15 +279,13 @@ def train(
         ),
     )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is in the records and on our own lines
-    results = tuner.fit()
+    tuner.fit()
     if end.is_full:
         raise StorageFull(end.why)
     progress.why = end.why
     complete = len(progress.outcomes) == len(trials) and (search is None or search.is_over)
     if complete:
-        lost = "; ".join(map(_first_line, results.errors))
-        why = f"its worker was lost {spec.limits.retries + 1} times: {lost}"
-        reconcile(trials, sweep, why, since=launched)
+        reconcile(trials, sweep, watcher.lost, since=launched, only=only)
     return complete
 
 
@@ -277,14 +296,29 @@ def _room(resources: Resources) -> int:
     return max(1, min(int(there.get(name, 0) / amount) for name, amount in wanted if amount))
 
 
-def reconcile(trials: Sequence[PlannedTrial], sweep: Path, why: str, *, since: int) -> int:
-    """Write the `failed` records of replicates whose workers could not; returns how many."""
+def reconcile(
+    trials: Sequence[PlannedTrial],
+    sweep: Path,
+    lost: Mapping[str, str],
+    *,
+    since: int,
+    only: frozenset[str] | None = None,
+) -> int:
+    """Write the `failed` records of replicates whose workers could not; returns how many.
+
+    Args:
+        trials: All trials of the launch.
+        sweep: The sweep's folder.
+        lost: By trial, why its worker was lost.
+        since: When the launch began, in milliseconds since 1970.
+        only: Replicates that the launch is limited to.
+    """
     count = 0
     for trial in trials:
-        for replicate in pending(sweep, trial, since=since):
+        for replicate in pending(sweep, trial, since=since, only=only):
             folder = records.replicate_folder(sweep, trial.trial_id, replicate.replicate_id)
             if records.status_of(folder) is None:
-                _record_lost(folder, trial, replicate, sweep.name, why)
+                _record_lost(folder, trial, replicate, sweep.name, lost.get(trial.trial_id, "its worker was lost"))
                 count += 1
     return count
 
@@ -295,8 +329,3 @@ def _record_lost(folder: Path, trial: PlannedTrial, replicate: PlannedReplicate,
     result = ReplicateResult(replicate, Status.FAILED, why, history, None, None, now, now)
     record = record_of(trial, result, sweep=sweep, environment=environment())
     records.Recorder(folder).finish(record, {})
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__

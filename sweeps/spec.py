@@ -172,10 +172,12 @@ class Limits(Closed):
     """What ends a trial that goes wrong.
 
     `retries`: how often a trial is begun again whose worker or node was lost; its own exceptions are not retried.
+    `node_failures`: a node on which so many trials in a row lose their worker gets no more of them; null: it does.
     `trial_minutes`: what trains longer in one launch ends as `failed`, saved, so that another launch goes on.
     """
 
     retries: Annotated[int, Ge(0)] = 3
+    node_failures: Annotated[int, Ge(1)] | None = 3
     trial_minutes: Annotated[float, Gt(0)] | None = None
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from sweeps.errors import Problem, SpecError, SweepError
 from sweeps.ray_session import ClusterUnreachable
 from sweeps.spec import SweepSpec
+from sweeps.status import Retry
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -35,7 +36,12 @@ class JobNotFound(SweepError, LookupError):
 
 
 def submit(
-    sweep: SweepSpec, *, address: str | None = None, storage: str | None = None, tracking_uri: str | None = None
+    sweep: SweepSpec,
+    *,
+    address: str | None = None,
+    storage: str | None = None,
+    tracking_uri: str | None = None,
+    retry: str | None = None,
 ) -> str:
     """Start a job that runs a sweep on the cluster, and return at once.
 
@@ -44,6 +50,7 @@ def submit(
         address: Of the cluster's dashboard, http://HOST:8265; without it `RAY_API_SERVER_ADDRESS`.
         storage: Instead of `RMT_STORAGE` and the spec's; a path that every node sees.
         tracking_uri: Of MLflow, instead of the cluster's `MLFLOW_TRACKING_URI` and the spec's.
+        retry: As `sweeps.run` takes it.
 
     Returns:
         Name of the job.
@@ -58,6 +65,7 @@ def submit(
     client = connect(address)
     arguments = ["run", "sweep.yaml", "--storage", place]
     arguments += ["--tracking-uri", tracking_uri] if tracking_uri else []
+    arguments += ["--retry", Retry(retry).value] if retry else []
     with _folder({"sweep.yaml": sweep.to_yaml(resolved=True)}) as folder:
         return _start(client, arguments, {NAME: sweep.name}, folder, modules=sweep_modules(sweep))
 

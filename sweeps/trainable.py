@@ -14,7 +14,7 @@ from ray import tune
 
 from sweeps import plugins, records
 from sweeps.errors import StorageFull
-from sweeps.planning import PlannedTrial
+from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.spec import SweepSpec
 from sweeps.status import Status
 from sweeps.stopping import is_settled, stop_of
@@ -46,10 +46,11 @@ class ReplicatesTrainable(tune.Trainable):
         launched: int,
         saves: Mapping[str, Sequence[int]],
         judged: bool,
+        only: frozenset[str] | None,
     ) -> None:
         """Keep what all trials share, and begin the first. Trials that are judged report each epoch."""
         plugins.load(spec.plugins)
-        self._judged = judged
+        self._judged, self._only = judged, only
         self._sweep, self._trials, self._datasets = Path(sweep), trials, datasets
         self._spec, self._launched, self._saves = spec, launched, saves
         self._watchdog = Watchdog(spec.limits.trial_minutes)
@@ -69,7 +70,7 @@ class ReplicatesTrainable(tune.Trainable):
         try:
             self._run = TrialRun(
                 planned,
-                pending(self._sweep, planned, since=self._launched),
+                pending(self._sweep, planned, since=self._launched, only=self._only),
                 self._datasets[planned.fingerprint],
                 threads=resources.threads,
                 device=resources.device,
@@ -127,10 +128,21 @@ class ReplicatesTrainable(tune.Trainable):
             run.stop(stop.reason)
 
 
-def pending(sweep: Path, planned: PlannedTrial, *, since: int) -> list[Any]:
-    """Replicates of a trial that are not settled, and have not failed `since` (ms since 1970): once a launch."""
+def pending(
+    sweep: Path, planned: PlannedTrial, *, since: int, only: frozenset[str] | None = None
+) -> list[PlannedReplicate]:
+    """Replicates of a trial that are not settled, and have not failed `since` (ms since 1970): once a launch.
+
+    Args:
+        sweep: The sweep's folder.
+        planned: The trial.
+        since: Milliseconds since 1970.
+        only: Leave out all but these; None for none.
+    """
 
     def is_open(name: str) -> bool:
+        if only is not None and name not in only:
+            return False
         if is_settled(sweep, planned.trial_id, name):
             return False
         folder = records.replicate_folder(sweep, planned.trial_id, name)

@@ -6,7 +6,7 @@ import os
 import threading
 import time
 
-from sweeps.status import Status
+from sweeps.status import TIME_OVER, Status
 from sweeps.trial import TrialRun
 
 # How much longer than its limit a trial may be silent before its process ends: one that comes back is saved.
@@ -52,4 +52,4 @@ class Watchdog:
 
     @property
     def _reason(self) -> str:
-        return f"limits.trial_minutes: {self._minutes:g} min were over"
+        return f"{TIME_OVER}: {self._minutes:g} min were over"

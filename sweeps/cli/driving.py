@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sweeps.cli.running import AsJson, Overrides, SpecFile, Storage
+from sweeps.cli.running import Again, AsJson, Overrides, SpecFile, Storage
 
 
 def elsewhere(address: str | None) -> str | None:
@@ -57,13 +57,14 @@ def submit(
     tracking_uri: Annotated[
         str | None, typer.Option(help="MLflow; default the cluster's MLFLOW_TRACKING_URI, else the spec's.")
     ] = None,
+    retry: Again = None,
 ) -> None:
     """Run a sweep as a job of a cluster and return at once. It goes on without this machine."""
     import sweeps
     from sweeps import submission
 
     loaded = sweeps.load_spec(spec, overrides=set_ or ())
-    job = submission.submit(loaded, address=address, storage=storage, tracking_uri=tracking_uri)
+    job = submission.submit(loaded, address=address, storage=storage, tracking_uri=tracking_uri, retry=retry)
     place = submission.place_of(loaded, storage)
     at = f" --address {address}" if address else ""
     typer.echo(f"submitted {loaded.name} as {job}; it keeps its records in {place} on the cluster")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sweeps.status import Retry
+
 if TYPE_CHECKING:
     from sweeps.planning import Plan
     from sweeps.price_pilot import Pilot
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file of the sweep.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a field.")]
 Storage = Annotated[str | None, typer.Option("--storage", help="Instead of RMT_STORAGE and the spec's storage.")]
+Again = Annotated[
+    Retry | None,
+    typer.Option(help="Train only what ended so, again; the records of the attempts before are kept."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -35,6 +41,7 @@ def run(
     tracking_uri: Annotated[
         str | None, typer.Option(help="MLflow; default MLFLOW_TRACKING_URI, else the spec's.")
     ] = None,
+    retry: Again = None,
 ) -> None:
     """Train what is not recorded yet. The same command again goes on where it was."""
     import sweeps
@@ -47,10 +54,11 @@ def run(
             storage=storage,
             address=address,
             tracking_uri=tracking_uri,
+            retry=retry,
             show=display.update,
             on_plan=show.plan,
         )
-    show.launch(done, command=f"sweeps run {spec}")
+    show.launch(done, command=f"sweeps run {spec}" + (f" --retry {retry}" if retry else ""), retry=retry)
     if not done.complete:
         raise typer.Exit(0 if done.why else 130)
     if done.statuses["failed"]:

@@ -113,9 +113,9 @@ def plan_trials(made: Plan, progress: Progress) -> None:
     console.print(table)
 
 
-def launch(done: Launch, *, command: str) -> None:
-    """What a launch has done, and where to go on."""
-    from sweeps import compare
+def launch(done: Launch, *, command: str, retry: str | None = None) -> None:
+    """What a launch has done, and where to go on; `retry` is what it was limited to."""
+    from sweeps import compare, nodes
     from sweeps.progress import duration
     from sweeps.ranking import best
 
@@ -125,9 +125,13 @@ def launch(done: Launch, *, command: str) -> None:
         console.print(f"{escape(why)}; everything finished is kept. Go on with: [bold]{escape(command)}[/]")
     elif done.trained:
         console.print(f"trained {done.trained} replicates in {duration(done.wall_seconds)}")
+    elif retry:
+        console.print(f"nothing to retry: no latest attempt at a replicate ended so ({retry})")
     else:
         console.print("nothing to train: every replicate has its record")
     console.print("replicates: " + ", ".join(f"{n} {state}" for state, n in sorted(done.statuses.items())))
+    for sentence in nodes.told(storage / name):
+        console.print(escape(sentence), soft_wrap=True)
     if done.report is None:
         return
     where = "" if str(storage) == str(_default()) else f" --storage {storage}"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweeps import launches, records
+from sweeps import launches, nodes, records
 from sweeps.errors import StorageError
 from sweeps.report.blocks import Section
 from sweeps.report.contrasts import contrasts
@@ -75,7 +75,7 @@ def _sections(storage: Path, evidence: Evidence, margin: float | None) -> Iterat
     yield sources(evidence)
     yield from pictures.space(evidence)
     yield pictures.inside(evidence)
-    yield failures(evidence, _tracebacks(folder, evidence))
+    yield failures(evidence, _tracebacks(folder, evidence), nodes.told(folder))
     yield with_prices(plan_and_outcome(evidence), launches.read(folder))
     yield methods(evidence, found)
     yield provenance(evidence, list(_records(folder, _spread(evidence.table, READ))), datetime.now(UTC))

@@ -88,7 +88,12 @@ def _title(process: psutil.Process) -> str:
 
 @contextmanager
 def driver(
-    folder: Path, text: str, *, storage: Path | None = None, arguments: Sequence[str] = ()
+    folder: Path,
+    text: str,
+    *,
+    storage: Path | None = None,
+    arguments: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Driver]:
     """Launch a spec in a process of its own; whatever of it still runs in the end is killed."""
     spec, storage = folder / "spec.yaml", storage or folder / "storage"
@@ -98,7 +103,7 @@ def driver(
     process = subprocess.Popen(
         [*program, "--storage", str(storage), *arguments],
         cwd=REPOSITORY,
-        env=inherited,
+        env=inherited | dict(environment or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

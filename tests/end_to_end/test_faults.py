@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -15,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import records
+import cluster
+from cluster.local_cluster import LocalCluster
+from sweeps import nodes, records
 from tests.end_to_end.conftest import command
 from tests.end_to_end.faults import History, assert_nothing_was_lost, driver, kill, undisturbed
 
@@ -123,55 +126,115 @@ trial:
   training: {epochs: 4, batch_size: 50}
   prune: {rule: none}
 space:
-  initialisation.kind: {grid: [normal_fan_in, that_raises, that_hangs, that_is_nan]}
+  initialisation.kind: {grid: [normal_fan_in, that_raises, that_hangs, that_is_nan, that_eats]}
 replicates: {initialisation: 2}
-limits: {trial_minutes: 0.2}
+limits: {trial_minutes: 0.1, retries: 1}
 tracking: {pictures: 0}
 """
+# What is wrong lies outside of the configurations, and can be set right: then they are ordinary.
 PLUGIN = """
+import os
 import time
-import torch
+from pathlib import Path
 from sweeps.initialisations import INITIALISATIONS
+
+def is_right():
+    return Path(os.environ["SET_RIGHT"]).exists()
 
 @INITIALISATIONS.register(version=1)
 def that_raises(module, generator, inputs):
     \"\"\"Raises.\"\"\"
-    raise ArithmeticError("this one never works")
+    if not is_right():
+        raise ArithmeticError("this one never works")
 
 @INITIALISATIONS.register(version=1)
 def that_hangs(module, generator, inputs):
     \"\"\"Hangs.\"\"\"
-    time.sleep(3600)
+    if not is_right():
+        time.sleep(3600)
 
 @INITIALISATIONS.register(version=1)
 def that_is_nan(module, generator, inputs):
     \"\"\"Not a number, one layer on.\"\"\"
-    for parameter in module.parameters():
-        parameter.data.fill_(1e30)
+    if not is_right():
+        for parameter in module.parameters():
+            parameter.data.fill_(1e30)
+
+@INITIALISATIONS.register(version=1)
+def that_eats(module, generator, inputs):
+    \"\"\"Eats memory, until the system ends its process.\"\"\"
+    if not is_right():
+        Path(os.environ["SMALL_MEMORY"], "cgroup.procs").write_text(str(os.getpid()))
+        eaten = [bytearray(os.urandom(1 << 20) * 16) for _ in range(64)]
+        raise AssertionError(f"the system let it have {len(eaten)} times 16 MB")
 """
 
 
-def test_a_configuration_that_raises_hangs_or_is_nan_ends_as_what_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def small_memory() -> Iterator[Path]:
+    """A control group whose processes the kernel ends when they take 256 megabytes more."""
+    root = Path("/sys/fs/cgroup")
+    old = root / "memory"
+    place = (old if old.is_dir() else root) / f"rmt-faults-{os.getpid()}"
+    try:
+        place.mkdir()
+        (place / ("memory.limit_in_bytes" if old.is_dir() else "memory.max")).write_text(str(256 << 20))
+    except OSError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"no small memory: {error}")
+        pytest.skip(f"limiting memory needs root and the memory controller: {error}")
+    yield place
+    place.rmdir()
+
+
+def test_a_configuration_that_raises_hangs_is_nan_or_eats_memory_ends_as_what_it_is_and_is_retried(
+    tmp_path: Path, small_memory: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "bad_luck.py").write_text(PLUGIN)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.setenv("SET_RIGHT", str(tmp_path / "right"))
+    monkeypatch.setenv("SMALL_MEMORY", str(small_memory))
     with driver(tmp_path, BAD) as run:
         shown, _ = run.process.communicate(timeout=300)
         assert run.process.returncode == 1, shown
     told = list(records.records(run.folder))
-    assert len(told) == 8
+    assert len(told) == 10
     ends = {(record["config"]["initialisation"]["kind"], record["status"]) for record in told}
     assert ends == {
         ("normal_fan_in", "finished"),
         ("that_raises", "failed"),
         ("that_hangs", "failed"),
         ("that_is_nan", "diverged"),
+        ("that_eats", "failed"),
     }
     by_kind = {record["config"]["initialisation"]["kind"]: record for record in told}
     assert "ArithmeticError: this one never works" in by_kind["that_raises"]["traceback"]
-    assert "limits.trial_minutes: 0.2 min were over" in by_kind["that_hangs"]["reason"]
+    assert "limits.trial_minutes: 0.1 min were over" in by_kind["that_hangs"]["reason"]
+    assert re.match("its worker was lost 2 times: .*(worker|process|node)", by_kind["that_eats"]["reason"])
+    assert "traceback" not in by_kind["that_eats"]
     assert Counter(json.loads(line)["epoch"] for line in _lines(run.folder)) == {1: 2, 2: 2, 3: 2, 4: 2}
+
+    (tmp_path / "right").touch()
+    before = _by_status(run.folder)
+    with driver(tmp_path, BAD, arguments=["--retry", "all"]) as again:
+        assert "trained 8 replicates" in again.finish()
+    after = _by_status(run.folder)
+    assert {status: len(kept) for status, kept in after.items()} == {"finished": 10}
+    assert all(after["finished"][path] == content for path, content in before["finished"].items())
+    kept = [json.loads(path.read_bytes()) for path in run.folder.glob("trials/*/*/attempts/1.json")]
+    assert Counter(record["status"] for record in kept) == {"failed": 6, "diverged": 2}
+    assert sum("this one never works" in record.get("traceback", "") for record in kept) == 2
+    with driver(tmp_path, BAD, arguments=["--retry", "failed"]) as nothing:
+        assert "nothing to retry" in nothing.finish()
+
+
+def _by_status(sweep: Path) -> dict[str, dict[Path, bytes]]:
+    """Contents of all records, by how they ended."""
+    found: dict[str, dict[Path, bytes]] = {}
+    for path in sweep.glob("trials/*/*/record.json"):
+        content = path.read_bytes()
+        found.setdefault(json.loads(content)["status"], {})[path] = content
+    return found
 
 
 def _lines(sweep: Path) -> Iterator[str]:
@@ -248,3 +311,62 @@ def test_a_full_disk_ends_a_sweep_in_order_and_launching_goes_on(
     done = command("run", spec, "--storage", small_disk, "--tracking-uri", uri)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_nothing_was_lost(run.folder, expected)
+
+
+# The node that asks first ends every process; on the others trials wait until it has ended two.
+SOUND = """
+import os
+import signal
+import time
+from pathlib import Path
+import ray
+from sweeps.initialisations import INITIALISATIONS
+
+@INITIALISATIONS.register(version=1)
+def that_needs_a_sound_node(module, generator, inputs):
+    \"\"\"Ends its process on one node.\"\"\"
+    here, unsound = ray.get_runtime_context().get_node_id(), Path(os.environ["UNSOUND_NODE"])
+    unsound.mkdir(exist_ok=True)
+    try:
+        (unsound / "first").symlink_to(here)
+    except FileExistsError:
+        pass
+    if os.readlink(unsound / "first") == here:
+        (unsound / str(os.getpid())).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    while len(list(unsound.iterdir())) < 3:
+        time.sleep(0.1)
+"""
+
+
+@pytest.fixture(scope="module")
+def three_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    """A cluster whose workers have a plugin, and a place to say which node is unsound."""
+    folder = tmp_path_factory.mktemp("nodes")
+    (folder / "sound_nodes.py").write_text(SOUND)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *sys.path]))
+        patch.setenv("UNSOUND_NODE", str(folder / "unsound"))
+        with cluster.local(nodes=3, cpus=1, mlflow=False, state=folder / "cluster") as here:
+            yield here
+
+
+def test_a_node_that_loses_every_worker_is_avoided_and_named(tmp_path: Path, three_nodes: LocalCluster):
+    text = MANY.replace("name: many", "name: unsound\nplugins: [sound_nodes]")
+    text = text.replace("prune:", "initialisation: {kind: that_needs_a_sound_node}\n  prune:")
+    text = re.sub(r"grid: \[.*\]", "grid: [0.01, 0.02, 0.03, 0.04, 0.05, 0.06]", text)
+    text += "limits: {retries: 5, node_failures: 2}\n"
+    with driver(tmp_path, text, environment=three_nodes.environment) as run:
+        shown = run.finish()
+    events = nodes.read(run.folder)
+    [avoided] = [event for event in events if event["event"] == "avoided"]
+    assert events[-1] == avoided
+    assert {event["node"] for event in events} == {avoided["node"]}
+    assert len(avoided["trials"]) == 2
+    assert all("worker" in event["why"] for event in events[:-1])
+    told = list(records.records(run.folder))
+    assert Counter(record["status"] for record in told) == {"finished": 6}
+    assert avoided["node"] not in {record["environment"]["node"] for record in told}
+    status = command("status", "unsound", "--storage", run.storage).stdout
+    for said in (shown, status, (run.folder / "report.html").read_text()):
+        assert f"Node {avoided['node'][:12]} ({avoided['host']}) is avoided" in said

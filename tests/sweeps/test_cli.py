@@ -88,3 +88,10 @@ def test_progress_is_lines_where_there_is_no_terminal(capsys):
     display.update(SweepProgress(Objective(), trials=2, replicates=4))
     display.stop()
     assert capsys.readouterr().out.count("0/2 trials") == 1
+
+
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_retry_takes_only_what_a_replicate_can_have_ended_as(command, spec):
+    refused = CliRunner().invoke(app, [command, str(spec), "--retry", "stopped"], env={"COLUMNS": "200"})
+    assert refused.exit_code == 2
+    assert "'stopped' is not one of 'failed', 'timed_out', 'diverged', 'all'" in refused.output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -78,13 +78,14 @@ def _foreign(evidence: Evidence) -> list[Block]:
     return [Paragraph(of_an_earlier_plan(evidence.left_out))]
 
 
-def failures(evidence: Evidence, records: Mapping[str, Mapping[str, Any]]) -> Section:
+def failures(evidence: Evidence, records: Mapping[str, Mapping[str, Any]], faults: Sequence[str] = ()) -> Section:
     """Exact counts by arm, then reasons, then tracebacks; shown whether or not anything failed.
 
     Args:
         records: `record.json` of failed replicates by replicate id, as many as are to be shown.
+        faults: Sentences about the workers and nodes that were lost.
     """
-    blocks: list[Block] = [_rates(evidence)]
+    blocks: list[Block] = [_rates(evidence), *map(Paragraph, faults)]
     broken = evidence.table[evidence.table["status"].isin([str(status) for status in BROKEN])]
     if broken.empty:
         blocks.append(Paragraph("No recorded replicate diverged, failed or was stopped."))
