@@ -118,7 +118,7 @@ def run(
         storage: Instead of `RMT_STORAGE` and the spec's `storage`.
         address: Of a Ray cluster; without it `RAY_ADDRESS`, without that a Ray started here for the while.
         tracking_uri: Of MLflow, instead of `MLFLOW_TRACKING_URI` and the spec's `tracking.uri`.
-        retry: Train only what ended so, again: `failed`, `timed_out`, `diverged` or `all` (`sweeps.retry.Retry`).
+        retry: Train only what ended so, again: `failed`, `timed_out`, `diverged` or `all` (`sweeps.status.Retry`).
         show: Called with the progress whenever it changes.
         on_plan: Called with the plan and what is recorded of it, before anything starts.
 

@@ -171,7 +171,7 @@ class Progress:
 
     def to_train(self, trial: PlannedTrial) -> list[PlannedReplicate]:
         """Replicates of a trial that launching trains."""
-        if not self.standing and FINAL.isdisjoint(self.counts):
+        if self.only is None and not self.standing and FINAL.isdisjoint(self.counts):
             return list(trial.replicates)
         return [replicate for replicate in trial.replicates if not self.is_final(replicate)]
 

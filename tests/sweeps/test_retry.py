@@ -60,6 +60,12 @@ def test_only_what_ended_so_is_trained_and_the_new_is_left(
     assert len(list(tmp_path.glob("trials/*/*/attempts/*.json"))) == len(expected)
 
 
+def test_what_has_not_begun_is_left_where_nothing_has_finished_either(tmp_path: Path, plan: Plan):
+    end(tmp_path, plan, 0, "failed", "lost")
+    [trial] = plan
+    assert retry.begin(plan, tmp_path, Retry.FAILED).to_train(trial) == [trial.replicates[0]]
+
+
 def test_every_earlier_attempt_is_kept_with_its_traceback_whatever_replaced_it(tmp_path: Path, plan: Plan):
     folder = end(tmp_path, plan, 0, "failed", "ArithmeticError: first", traceback="Traceback one")
     end(tmp_path, plan, 0, "failed", "ArithmeticError: second", traceback="Traceback two")  # an ordinary launch
