@@ -18,8 +18,15 @@ DEFAULT = "./sweeps-data"
 
 
 def resolve(explicit: str | os.PathLike[str] | None, spec: str = DEFAULT) -> Path:
-    """Storage root: what is given explicitly, else `RMT_STORAGE`, else the spec's."""
-    return Path(explicit or os.environ.get("RMT_STORAGE") or spec).expanduser().absolute()
+    """Storage root: what is given explicitly, else `RMT_STORAGE`, else the spec's.
+
+    Raises:
+        StorageError: It is an address, which would become a folder of that name.
+    """
+    chosen = explicit or os.environ.get("RMT_STORAGE") or spec
+    if "://" in str(chosen):
+        raise StorageError(f"storage: {str(chosen)!r} is an address; allowed: a folder, on a cluster a shared one")
+    return Path(chosen).expanduser().absolute()
 
 
 def open_for_writing(root: Path) -> Path:

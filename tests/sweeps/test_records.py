@@ -117,6 +117,11 @@ def test_storage_that_is_not_writable_names_the_path(tmp_path):
         storage.open_for_writing(file / "below")
 
 
+def test_an_address_is_not_taken_for_a_folder_of_that_name() -> None:
+    with pytest.raises(StorageError, match=r"storage: 's3://bucket/sweeps' is an address; allowed: a folder"):
+        storage.resolve(None, "s3://bucket/sweeps")
+
+
 @pytest.mark.parametrize("name", ["nosuch", "..", "../there", "."])
 def test_a_sweep_that_is_not_there_lists_those_that_are(tmp_path, name):
     storage.write_atomically(tmp_path / "root" / "here" / "spec.yaml", "name: here")
