@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import threading
 import time
@@ -23,6 +22,7 @@ import psutil
 
 from sweeps import storage
 from sweeps.errors import SweepError
+from sweeps.interrupts import interrupt, terminated_like_interrupted
 
 FILE = "lease.json"
 STOP = "stop.json"
@@ -59,7 +59,7 @@ class Lease:
             if (self.sweep / STOP).exists():
                 (self.sweep / STOP).unlink(missing_ok=True)
                 self.stop_requested = True
-                _interrupt()
+                interrupt()
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def lease(sweep: Path) -> Iterator[Lease]:
     keeping = threading.Thread(target=held.keep, name="lease", daemon=True)
     keeping.start()
     try:
-        with _terminated_like_interrupted():
+        with terminated_like_interrupted():
             yield held
     finally:
         held.ended.set()
@@ -130,24 +130,6 @@ def holder_of(sweep: Path) -> dict[str, Any] | None:
     """Who drives a sweep and is alive."""
     holder = _read(sweep)
     return holder if holder is not None and _is_alive(holder) else None
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Take a termination (of a job, a container, a batch system) for Ctrl-C, which ends a launch in order."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: _interrupt())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt() -> None:
-    """Ctrl-C for the main thread, which also wakes it from waiting."""
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def _write(sweep: Path, mine: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray._private.state import actors  # the public list of actors needs a dashboard, which a laptop's Ray has not
 from ray.exceptions import RayActorError
-from ray.tune import PlacementGroupFactory
+from ray.tune import Callback, PlacementGroupFactory
 from ray.tune.schedulers import FIFOScheduler
 from ray.util.placement_group import PlacementGroup, placement_group
 
@@ -114,6 +114,22 @@ class Cordon(FIFOScheduler):
     def _node(name: str) -> Node:
         known = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes()}
         return Node(name, known.get(name, "no longer known"))
+
+
+class Whereabouts(Callback):
+    """Tells a cordon which worker each trial has got, and which trials have ended in order."""
+
+    def __init__(self, cordon: Cordon) -> None:
+        self._cordon = cordon
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """It has got one."""
+        self._cordon.begin(trial)
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
+        """Only the last one of a trial counts."""
+        if result.get("done") and not result.get("full"):
+            self._cordon.end(trial)
 
 
 def _node_of(actor: str | None) -> str:

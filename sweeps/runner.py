@@ -35,7 +35,7 @@ from sweeps.environment import environment
 from sweeps.errors import StorageFull
 from sweeps.forks import Forks, Leftovers
 from sweeps.nodes import Nodes
-from sweeps.placement import Cordon, error_of, last_line
+from sweeps.placement import Cordon, Whereabouts, error_of, last_line
 from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.progress import SweepProgress
 from sweeps.result import ReplicateResult, record_of
@@ -160,17 +160,14 @@ class _Watcher(Callback):
         leftovers: Leftovers,
         judge: Judge | None,
         end: Ending,
-        cordon: Cordon,
     ) -> None:
         self._trials, self._progress, self._show = trials, progress, show
-        self._end, self._cordon = end, cordon
-        self._leftovers, self._judge = leftovers, judge
+        self._leftovers, self._judge, self._end = leftovers, judge, end
         self.lost: dict[str, str] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._progress.running.setdefault(self._planned(trial).trial_id, 0)
         self._end.begin(self._planned(trial).trial_id)
-        self._cordon.begin(trial)
         self._show(self._progress)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
@@ -178,7 +175,6 @@ class _Watcher(Callback):
             return
         if result.get("done"):
             self._end.finish(self._planned(trial).trial_id)
-            self._cordon.end(trial)
             statuses = Counter(result["statuses"])
             self._progress.end(self._planned(trial), statuses, result)
             if all(Status(status).is_final for status in statuses):
@@ -255,7 +251,7 @@ def train(
         for trial in trials
     ]
     cordon = Cordon(Nodes(sweep, spec.limits.node_failures), spec.resources)
-    watcher = _Watcher(trials, progress, show, Leftovers(sweep, trials), judge, end, cordon)
+    watcher = _Watcher(trials, progress, show, Leftovers(sweep, trials), judge, end)
     room = spec.design.options.get("at_once") or _room(spec.resources)
     order = PlanOrder(waits) if search is None else Suggestions(search, trials, room, progress)
     tuner = tune.Tuner(
@@ -271,7 +267,7 @@ def train(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(scratch),
-            callbacks=[watcher],
+            callbacks=[watcher, Whereabouts(cordon)],
             stop=end,
             failure_config=tune.FailureConfig(max_failures=spec.limits.retries),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # records are the state

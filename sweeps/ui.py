@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sweeps import mlflow_query
 from sweeps.errors import TrackingError
+from sweeps.interrupts import terminated_like_interrupted
 from sweeps.tracking.store import artifacts_of, check, database_path, prepare, store_uri, sweep_uri
 from sweeps.tracking.view import CURVES, TRIALS
 from sweeps.tracking.view import link as view_link
@@ -56,7 +57,7 @@ def serve(storage: Path, sweep: str | None, port: int = 5000, *, say: Callable[[
         check(uri)
         say(_links(uri, sweep, uri))
         return
-    with server(uri, port) as base:
+    with terminated_like_interrupted(), server(uri, port) as base:
         shown = f"{_links(base, sweep, uri)}\nMLflow's UI runs here until Ctrl-C."
         with contextlib.suppress(KeyboardInterrupt):
             say(shown)

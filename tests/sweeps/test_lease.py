@@ -67,6 +67,8 @@ def test_a_torn_lease_is_none(tmp_path):
         pass
 
 
+IN_BACKGROUND = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+"""What a script's shell does to a program that it begins with `&`."""
 DRIVER = """
 import sys, time
 from pathlib import Path
@@ -80,9 +82,10 @@ with lease(Path(sys.argv[1])) as held:
 """
 
 
-@pytest.fixture
-def driver(tmp_path):
-    process = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+@pytest.fixture(params=["", IN_BACKGROUND], ids=["", "in the background"])
+def driver(tmp_path, request):
+    program = [sys.executable, "-c", request.param + DRIVER, str(tmp_path)]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "driving\n"
     with process:
