@@ -35,16 +35,16 @@ from sweeps.correctness import Correctness, correctness_of
 from sweeps.errors import StorageError, SweepError
 from sweeps.origin import Root
 from sweeps.report import rebuilt
-from sweeps.report.document import Tables, document
+from sweeps.report.document import Log, Tables, document, log_of
 from sweeps.reservations import reservations
 from sweeps.table import of_plan
 
 FORMAT = 1
 DIGESTS, TABLE, CORRECT, PLAN = "digests.json", "replicates.parquet", "correct.parquet", "plan.json"
-REPORT = "report.html"
+REPORT, LOG = "report.html", "launches.json"
 DIGEST_ALONE = (
-    "held by digests alone: spec.yaml, constraints.txt, the plan and the tables themselves, and in the report "
-    f"{rebuilt.NOT_REBUILT}"
+    "held by digests alone: spec.yaml, constraints.txt, the plan, the launches and the tables themselves, and in "
+    f"the report {rebuilt.NOT_REBUILT}"
 )
 FINDINGS = "findings/"
 # Of every entry, so that the same results make the same file.
@@ -108,7 +108,9 @@ def write_bundle(name: str, to: Path, *, store: Root = None) -> Path:
     }
     # From the tables as they will be read, so that nothing depends on what a file does not keep.
     table, correct, objective = _tables(contents)
+    contents[LOG] = _json(log_of(sweep)._asdict())
     material = reporting.report_material(name, store) | _material(table, correct, plan, left_out)
+    material["log"] = _log(contents)
     contents[REPORT] = document(Tables(**material)).encode()
     for title, function, options in findings.questions(table, objective):
         found = findings.answer(table, correct, function, options)
@@ -172,19 +174,22 @@ def verify(file: Path) -> Verification:
     problems += _by_counting(table, correct)
     problems += _by_asking(table, correct, objective, asked)
     if REPORT in contents:
-        problems += _by_reporting(contents[REPORT].decode(), str(stated["sweep"]), table, correct, plan, left_out)
+        material = _material(table, correct, plan, left_out) | {"log": _log(contents)}
+        problems += _by_reporting(contents[REPORT].decode(), str(stated["sweep"]), material)
     notes = (DIGEST_ALONE, *reservations(plan, left_out))
     return Verification(len(stated["files"]), len(asked), tuple(problems), notes)
 
 
-def _by_reporting(
-    page: str, sweep: str, table: pd.DataFrame, correct: Correctness, plan: Mapping[str, Any], left_out: int
-) -> Iterator[str]:
+def _by_reporting(page: str, sweep: str, material: dict[str, Any]) -> Iterator[str]:
     """The report against the one that the tables give."""
     nothing: dict[str, Any] = {"storage": Path(), "spectra": lambda *_: {}, "histories": lambda *_: []}
-    material = _material(table, correct, plan, left_out) | nothing
-    made_again = document(Tables(sweep=sweep, **material))
+    made_again = document(Tables(sweep=sweep, **material, **nothing))
     yield from (f"{REPORT}: {text}" for text in rebuilt.differences(page, made_again))
+
+
+def _log(contents: Mapping[str, bytes]) -> Log:
+    """What launches left behind; bundles of earlier versions have nothing of it, in their reports either."""
+    return Log(**json.loads(contents[LOG])) if LOG in contents else Log()
 
 
 def _material(table: pd.DataFrame, correct: Correctness, plan: Mapping[str, Any], left_out: int) -> dict[str, Any]:

@@ -33,8 +33,20 @@ READ = 500  # records whose environment is read: enough to find a second version
 TRACEBACKS = 20
 
 
+class Log(NamedTuple):
+    """What launches left behind besides records.
+
+    Attributes:
+        launches: As `sweeps.launches.read` gives them.
+        nodes: As `sweeps.nodes.told` gives them.
+    """
+
+    launches: Sequence[Mapping[str, Any]] = ()
+    nodes: Sequence[str] = ()
+
+
 class Tables(NamedTuple):
-    """What a report is made from; see `sweeps.report.write`."""
+    """What a report is made from; see `sweeps.report.write`. Without a log it is that of the storage."""
 
     storage: Path
     sweep: str
@@ -46,27 +58,34 @@ class Tables(NamedTuple):
     correct: Mapping[str, NDArray[np.bool_]] | None = None
     left_out: int = 0
     margin: float | None = None
+    log: Log | None = None
+
+
+def log_of(sweep: Path) -> Log:
+    """The log in a sweep's folder."""
+    return Log(launches.read(sweep), nodes.told(sweep))
 
 
 def document(tables: Tables) -> str:
     """The report as HTML."""
     evidence = _evidence(tables)
-    sections = list(_sections(tables.storage, evidence, tables.margin))
+    sections = list(_sections(tables, evidence))
     return render(evidence.sweep, _summary(evidence), _partial(evidence), sections)
 
 
 def sections_of(tables: Tables) -> list[Section]:
     """Every section of the report, in its order."""
-    return list(_sections(tables.storage, _evidence(tables), tables.margin))
+    return list(_sections(tables, _evidence(tables)))
 
 
 def _evidence(tables: Tables) -> Evidence:
     return gather(*tables[1:9])
 
 
-def _sections(storage: Path, evidence: Evidence, margin: float | None) -> Iterator[Section]:
-    found = contrasts(evidence, margin)
-    folder = storage / evidence.sweep
+def _sections(tables: Tables, evidence: Evidence) -> Iterator[Section]:
+    found = contrasts(evidence, tables.margin)
+    folder = tables.storage / evidence.sweep
+    log = tables.log or log_of(folder)
     yield answer(evidence, found)
     yield best_trials(evidence)
     yield pictures.size(evidence)
@@ -75,8 +94,8 @@ def _sections(storage: Path, evidence: Evidence, margin: float | None) -> Iterat
     yield sources(evidence)
     yield from pictures.space(evidence)
     yield pictures.inside(evidence)
-    yield failures(evidence, _tracebacks(folder, evidence), nodes.told(folder))
-    yield with_prices(plan_and_outcome(evidence), launches.read(folder))
+    yield failures(evidence, _tracebacks(folder, evidence), log.nodes)
+    yield with_prices(plan_and_outcome(evidence), log.launches)
     yield methods(evidence, found)
     yield provenance(evidence, list(_records(folder, _spread(evidence.table, READ))), datetime.now(UTC))
     yield downloads(evidence)

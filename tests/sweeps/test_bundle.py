@@ -18,6 +18,7 @@ from sweeps.errors import StorageError
 from sweeps.reservations import ADAPTIVE
 from tests.sweeps.report.generator import Recipe, make
 
+PLANNED = {"replicates_to_train": 18, "chosen_as_it_goes": False, "price": None}
 COMPARISON = "findings/comparison-test_accuracy.json"
 
 
@@ -32,6 +33,9 @@ def store(tmp_path_factory):
         right = np.arange(360) < round(row["test_accuracy"] * 360)
         path = made.folder(row["trial_id"], row["replicate_id"]) / FILE
         path.write_bytes(np.packbits(generator.permutation(right)).tobytes())
+    (folder / made.sweep / "launches").mkdir()
+    (folder / made.sweep / "launches" / "1.json").write_text(json.dumps({"started": 1, "planned": PLANNED}))
+    (folder / made.sweep / "faults.jsonl").write_text('{"event": "lost", "node": "a1", "host": "far"}\n')
     return folder
 
 
@@ -75,6 +79,14 @@ def test_a_bundle_holds_what_it_says(bundle):
     comparison = json.loads(contents[COMPARISON])
     assert {row["n"] for row in comparison["rows"]} == {6}
     assert all(row["excess_sd"] is not None for row in comparison["rows"])
+
+
+def test_what_launches_left_behind_is_part_of_the_report_that_is_made_again(bundle, tmp_path):
+    report = contents_of(bundle)["report.html"].decode()
+    assert "What each launch set out to do" in report
+    assert "Workers were lost 1 times" in report
+    without = verify(rewritten(bundle, tmp_path / "q.zip", {"launches.json": None}, digests=True))
+    assert any("section 'plan'" in problem for problem in without.problems)
 
 
 @pytest.mark.parametrize("name", ["report.html", "spec.yaml", "constraints.txt", "replicates.parquet"])
