@@ -8,6 +8,7 @@
 | `correct.parquet` | which test examples each finished replicate was right on, packed |
 | `findings/NAME.json` | a question with its options, and its answer |
 | `report.html` | the report |
+| `launches.json` | what each launch set out to do and what came of it, and the workers that were lost |
 | `digests.json` | SHA-256 of every other file, the format, and how many recorded replicates are left out |
 
 `verify` compares the digests, counts the accuracies again from the bits, asks every question again and makes the
