@@ -86,7 +86,7 @@ def as_tags(values: Mapping[str, Any]) -> dict[str, str]:
 
 def whole(key: str, text: str, tags: Mapping[str, str]) -> str:
     """The text of a parameter or tag, put together when it was stored in pieces."""
-    if f"{_PIECES}{key}.0" not in tags:
+    if not text.startswith("(") or f"{_PIECES}{key}.0" not in tags:
         return text
     pieces: list[str] = []
     while (piece := tags.get(f"{_PIECES}{key}.{len(pieces)}")) is not None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from sweeps import mlflow_query, records, tracking
+from sweeps import mlflow_query, records, tracking, ui
 from sweeps.aggregate import trials_of
 from sweeps.choosing import rank
 from sweeps.errors import SpecError, SweepNotFound, TrackingError
+from sweeps.mlflow_query.database import RUNS_PER_STATEMENT
+from sweeps.mlflow_query.server import MOST_POINTS, PAGE
 from sweeps.table import replicates_of
 from sweeps.tracking.store import store_uri
+from tests.sweeps.tracking.faults import proxy_to
 from tests.sweeps.tracking.recorded import SweepOnDisk
 from tests.sweeps.tracking.stores import NOT_OURS, migrated_store, no_address_from_outside, storage
 
@@ -38,6 +42,20 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, migrated_store: Path) -> Swe
     return made
 
 
+@pytest.fixture(scope="module")
+def served(sweep: SweepOnDisk) -> Iterator[str]:
+    """Address of a server on its store."""
+    with ui.server(store_uri(sweep.storage)) as address:
+        yield address
+
+
+@pytest.fixture(params=["database", pytest.param("server", marks=pytest.mark.slow)])
+def uri(request: pytest.FixtureRequest, sweep: SweepOnDisk) -> str:
+    """The two ways to read a store: its database, and a server before it."""
+    is_served = request.param == "server"
+    return str(request.getfixturevalue("served")) if is_served else store_uri(sweep.storage)
+
+
 def same(found: pd.DataFrame, wanted: pd.DataFrame) -> None:
     """Equal tables, whatever the order of the columns and the width of the numbers."""
     assert set(found.columns) == set(wanted.columns)
@@ -46,14 +64,14 @@ def same(found: pd.DataFrame, wanted: pd.DataFrame) -> None:
     )
 
 
-def test_replicates_are_those_of_the_records(sweep: SweepOnDisk) -> None:
-    found = mlflow_query.replicates(sweep.name, store_uri(sweep.storage))
+def test_replicates_are_those_of_the_records(sweep: SweepOnDisk, uri: str) -> None:
+    found = mlflow_query.replicates(sweep.name, uri)
     same(found, replicates_of(sweep.folder))
     assert list(found.columns[:4]) == ["sweep", "trial_id", "replicate_id", "role"]
 
 
-def test_trials_are_those_of_the_records(sweep: SweepOnDisk) -> None:
-    found = mlflow_query.trials(sweep.name, store_uri(sweep.storage)).table.sort_values("trial_id")
+def test_trials_are_those_of_the_records(sweep: SweepOnDisk, uri: str) -> None:
+    found = mlflow_query.trials(sweep.name, uri).table.sort_values("trial_id")
     wanted = trials_of(replicates_of(sweep.folder)).sort_values("trial_id")
     medians = [c for c in map(str, wanted) if c.endswith(".median") and c != "validation_accuracy.median"]
     same(found.reset_index(drop=True), wanted.drop(columns=medians).reset_index(drop=True))
@@ -74,47 +92,78 @@ def test_best_are_those_of_the_records(
         assert list(found["trial_id"]) == list(wanted["trial_id"])[:k]
 
 
-def test_history_is_that_of_the_records(sweep: SweepOnDisk) -> None:
-    uri = store_uri(sweep.storage)
-    found = mlflow_query.history(sweep.name, uri, metrics=["validation_accuracy"])
+def test_history_is_that_of_the_records(sweep: SweepOnDisk, uri: str) -> None:
+    found = mlflow_query.history(sweep.name, uri)
+    assert "macs" not in set(found["metric"])
     for replicate in sweep.replicates():
         own = found[found["replicate_id"] == replicate.replicate_id]
         wanted = records.read_history(replicate.folder)
-        assert list(own["epoch"]) == [row["epoch"] for row in wanted]
-        assert list(own["time"]) == [row["time"] for row in wanted]
-        assert list(own["value"]) == [row["validation_accuracy"] for row in wanted]
+        assert set(own["metric"]) == {name for row in wanted for name in row} - {"epoch", "time"}
+        for metric, points in own.groupby("metric"):
+            assert list(points["epoch"]) == [row["epoch"] for row in wanted]
+            assert list(points["time"]) == [row["time"] for row in wanted]
+            expected = pd.Series([row[str(metric)] for row in wanted], dtype=float)
+            pd.testing.assert_series_equal(points["value"].reset_index(drop=True), expected, check_names=False)
+
+
+def test_history_of_some_metrics_and_replicates(sweep: SweepOnDisk, uri: str) -> None:
+    chosen = [replicate.replicate_id for replicate in sweep.replicates()[2:4]]
+    found = mlflow_query.history(sweep.name, uri, metrics=["train_loss", "at_epoch.macs"], only=chosen)
+    assert set(found["replicate_id"]) == set(chosen)
+    assert set(found["metric"]) == {"train_loss", "at_epoch.macs"}
+    assert list(found[found["metric"] == "at_epoch.macs"]["epoch"]) == [2, 2]
 
 
 @pytest.mark.slow
-def test_every_page_is_read(sweep: SweepOnDisk, tmp_path: Path) -> None:
-    """MLflow's own search stops after a page without a word; one replicate's run is copied to fill two."""
+def test_history_from_a_server_that_has_no_bulk_of_them(sweep: SweepOnDisk, served: str) -> None:
+    wanted = mlflow_query.history(sweep.name, store_uri(sweep.storage))
+    with proxy_to(served) as proxy:
+        proxy.fault = lambda _method, path: "absent" if path.startswith("/ajax-api") else "pass"
+        pd.testing.assert_frame_equal(mlflow_query.history(sweep.name, proxy.uri), wanted)
+        assert any(path.endswith("get-history-bulk") for _, path in proxy.requests)
+
+
+def copied(connection: sqlite3.Connection, run: str, copies: Sequence[str]) -> None:
+    """Copy a run and its tags, under other names."""
+    for table in ("runs", "tags"):
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+        others = ", ".join(name for name in columns if name != "run_uuid")
+        connection.executemany(
+            f"INSERT INTO {table} (run_uuid, {others}) SELECT ?, {others} FROM {table} WHERE run_uuid = ?",
+            [(copy, run) for copy in copies],
+        )
+
+
+@pytest.mark.slow
+def test_every_page_is_read_and_every_point(sweep: SweepOnDisk, tmp_path: Path) -> None:
+    """MLflow's search stops after a page without a word, its histories after 25,000 points: both are filled."""
     path = tmp_path / "mlflow.db"
     with sqlite3.connect(sweep.storage / "mlflow.db") as source, sqlite3.connect(path) as target:
         source.backup(target)
     source.close()
+    uri = store_uri(tmp_path)
+    before = len(mlflow_query.replicates(sweep.name, uri))
+    copies = [f"{number:032x}" for number in range(PAGE + 10)]
+    assert len(copies) > 2 * RUNS_PER_STATEMENT
+    run = mlflow_query.run_id(sweep.name, "replicate", sweep.replicates()[1].replicate_id, uri)
+    copied(target, run, copies)
+    long, points = copies[:2], MOST_POINTS // 2 + 1
+    target.executemany(
+        "INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid) "
+        "VALUES ('long', 1, 1, 1, 0, ?)",
+        [(copy,) for copy in long],
+    )
+    target.executemany(
+        "INSERT INTO metrics (key, value, timestamp, step, is_nan, run_uuid) VALUES ('long', 0.5, 1, ?, 0, ?)",
+        [(step, copy) for copy in long for step in range(points)],
+    )
+    target.commit()
     target.close()
-    before = len(mlflow_query.replicates(sweep.name, store_uri(tmp_path)))
-    copies = mlflow_query.PAGE + 10
-    connection = sqlite3.connect(path)
-    [[run]] = connection.execute(
-        "SELECT run_uuid FROM tags WHERE key = 'identity' AND value = ?", [sweep.replicates()[1].replicate_id]
-    ).fetchall()
-    columns = [row[1] for row in connection.execute("PRAGMA table_info(runs)")]
-    others = ", ".join(name for name in columns if name != "run_uuid")
-    tags = [row[1] for row in connection.execute("PRAGMA table_info(tags)") if row[1] != "run_uuid"]
-    for number in range(copies):
-        copy = f"{number:032x}"
-        connection.execute(
-            f"INSERT INTO runs (run_uuid, {others}) SELECT ?, {others} FROM runs WHERE run_uuid = ?", [copy, run]
-        )
-        connection.execute(
-            f"INSERT INTO tags (run_uuid, {', '.join(tags)}) SELECT ?, {', '.join(tags)} FROM tags "
-            "WHERE run_uuid = ?",
-            [copy, run],
-        )
-    connection.commit()
-    connection.close()
-    assert len(mlflow_query.replicates(sweep.name, store_uri(tmp_path))) == before + copies
+    with ui.server(uri) as address:
+        for asked in (uri, address):
+            assert len(mlflow_query.replicates(sweep.name, asked)) == before + len(copies)
+            found = mlflow_query.history(sweep.name, asked, metrics=["long"])
+            assert list(found["epoch"]) == sorted([*range(points), *range(points)])
 
 
 def test_unknown_names_teach_the_known_ones(sweep: SweepOnDisk) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 Fault = Callable[[str, str], str]
-"""From method and path to `pass`, `lose` (carried out, answer lost), `error` (500), `slow` or `refuse`."""
+"""From method and path to `pass`, `lose` (the answer), `error` (500), `absent` (404), `slow` or `refuse`."""
 
 
 def healthy(_method: str, _path: str) -> str:
@@ -44,6 +44,9 @@ class Proxy:
                     time.sleep(0.3)
                 if what == "error":
                     self._answer(500, b'{"error_code": "INTERNAL_ERROR", "message": "no"}', "application/json")
+                    return
+                if what == "absent":
+                    self._answer(404, b"Not Found", "text/plain")
                     return
                 if what == "refuse":
                     self.close_connection = True

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from sweeps import mlflow_query, tracking, ui
@@ -67,6 +68,10 @@ def test_postgres_behind_a_server_holds_the_same_tree(
         with ui.server(database, extra=extra) as address:
             assert tracking.project(storage, sweep.name, address).is_complete
             assert Seen(address).tree(sweep.name) == seen.tree(sweep.name)
-            assert len(mlflow_query.replicates(sweep.name, address)) == 12
+            table = mlflow_query.replicates(sweep.name, address)
+            assert len(table) == 12
+            pd.testing.assert_frame_equal(mlflow_query.replicates(sweep.name, database), table)
+            epochs = mlflow_query.history(sweep.name, address)
+            pd.testing.assert_frame_equal(mlflow_query.history(sweep.name, database), epochs)
             best = mlflow_query.best(sweep.name, address, k=1).table
             assert list(best["trial_id"]) == list(mlflow_query.best(sweep.name, seen.uri, k=1).table["trial_id"])
