@@ -13,8 +13,8 @@ from tests.cluster.hosts import Host
 SPEC = """
 name: {name}
 trial:
-  data: {{kind: digits, validation: 300, train_size: 400}}
-  model: {{kind: mlp, widths: [64, 64]}}
+  data: {{kind: digits, validation: 300, train_size: {train_size}}}
+  model: {{kind: mlp, widths: [{width}, {width}]}}
   training: {{epochs: {epochs}, batch_size: 50, optimiser: {{kind: sgd, lr: 0.05}}}}
   prune: {{rule: mp_threshold, aggressiveness: 0.8, every: {every}}}
 space:
@@ -59,6 +59,8 @@ class Sweep:
     name: str = "hosts"
     first: float = 0.01  # the lowest learning rate: sweeps that differ in it share no replicate
     step: float = 0.01  # from one learning rate to the next
+    width: int = 64
+    train_size: int = 400
 
     @property
     def replicates(self) -> int:
@@ -76,7 +78,14 @@ class Sweep:
         specs.mkdir(exist_ok=True)
         rates = [round(self.first + self.step * index, 4) for index in range(self.rates)]
         every = max(1, self.epochs // 2)
-        text = SPEC.format(name=self.name, epochs=self.epochs, every=every, rates=rates)
+        text = SPEC.format(
+            name=self.name,
+            epochs=self.epochs,
+            every=every,
+            rates=rates,
+            width=self.width,
+            train_size=self.train_size,
+        )
         (specs / f"{self.name}.yaml").write_text(text)
         done = self.ask(*containers.SUBMIT, str(specs / f"{self.name}.yaml"))
         found = re.search(rf"^submitted {self.name} as (\S+);", done, flags=re.MULTILINE)
