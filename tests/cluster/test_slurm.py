@@ -22,7 +22,7 @@ from tests.cluster.hosts_sweep import SPEC
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(600)]
 
-JOB, EPOCHS, REPLICATES = 77, 8, 6
+JOB, EPOCHS, REPLICATES = 77, 8, 12
 SCONTROL = """#!/bin/sh
 [ "$*" = "show hostnames node-[1-2]" ] && printf 'node-1\\nnode-2\\n'
 """
@@ -60,8 +60,8 @@ def test_a_job_runs_its_sweep_on_all_its_nodes_and_leaves_none_running(
     folder = first.folder.parent
     spec = folder / "slurm.yaml"
     spec.write_text(
-        SPEC.format(name="slurm", epochs=EPOCHS, every=4, rates=[0.01], width=64, train_size=400)
-        + "resources: {cpus: 2}\n"  # a node's two: so two trials at once are on two nodes
+        SPEC.format(name="slurm", epochs=EPOCHS, every=4, rates=[0.01, 0.02], width=64, train_size=400)
+        + "resources: {cpus: 2}\n"  # all of a node: the two twins train on two nodes
     )
     own = {"NODES": str(folder / "nodes"), "PREFIX": first.namespace.removesuffix("-node-1")}
     slurm = {"SLURM_JOB_NODELIST": "node-[1-2]", "SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_ID": str(JOB)}
@@ -82,7 +82,7 @@ def test_a_job_runs_its_sweep_on_all_its_nodes_and_leaves_none_running(
         assert [json.loads(line)["epoch"] for line in history.read_text().splitlines()] == list(
             range(1, EPOCHS + 1)
         )
-    assert "On worker node. Connecting" in (folder / "nodes" / "node-2.log").read_text()
+    assert {record["environment"]["node"] for record in records} == {node.address for node in nodes.values()}
     assert [process for process in psutil.process_iter() if owned(process, first)] == []
 
 
