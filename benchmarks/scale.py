@@ -209,8 +209,9 @@ def tuned(folder: Path, trials: int) -> None:
 
 def projected(folder: Path, trials: int, rate: float) -> None:
     """Histories grow at a rate; the projector follows, falls behind, and ends equal."""
-    seeds = REPLICATES * trials // 2
-    sweep = SweepOnDisk(folder / "projected", epochs=EPOCHS, seeds=seeds, points={"training.optimiser.lr": [0.1]})
+    rates = [round(0.1 / (1 + index), 6) for index in range(trials // 2)]  # each a pruned trial and its twin
+    points = {"training.optimiser.lr": rates}
+    sweep = SweepOnDisk(folder / "projected", epochs=EPOCHS, seeds=REPLICATES, points=points)
     replicates = sweep.replicates()
     total = len(replicates) * EPOCHS
     projector = tracking.start_projector(sweep.storage, sweep.name)

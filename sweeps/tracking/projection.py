@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from sweeps.tracking.tree import Tree, open_tree
 from sweeps.tracking.trial_run import TrialRun
 
 log = logging.getLogger(__name__)
+
+TELL_SECONDS = 5.0  # from one telling of the lag to the next, within a pass that takes longer
 
 
 class Projection:
@@ -45,20 +47,32 @@ class Projection:
         self._plan_seen: source.Signature | None = None
         self._refused: dict[str, tuple[source.Signature | None, str]] = {}
 
-    def run_once(self, *, until: Callable[[], bool] = lambda: False, patience: float = 0.0) -> Lag:
+    def run_once(
+        self,
+        *,
+        until: Callable[[], bool] = lambda: False,
+        patience: float = 0.0,
+        tell: Callable[[Lag], None] | None = None,
+        tell_every: float = TELL_SECONDS,
+    ) -> Lag:
         """Make one pass.
 
         Args:
             until: Asked between trials; True ends the pass early.
             patience: Seconds for which further epochs may wait, of all but one of a trial's replicates.
+            tell: Given the lag while the pass goes on, so that a long one does not leave an old figure standing.
+            tell_every: Seconds from one telling to the next.
 
         Returns:
             What is still to be projected, with the reason if the store is the cause.
         """
-        reason = ""
+        reason, told = "", time.monotonic()
         try:
             tree = self._open()
-            self._pass(tree, until, patience)
+            for _ in self._pass(tree, until, patience):
+                if tell is not None and time.monotonic() - told >= tell_every:
+                    tell(self._lag(""))
+                    told = time.monotonic()
         except Unavailable as error:
             self._tree = None
             reason = str(error)
@@ -83,7 +97,8 @@ class Projection:
         self._tree = replace(self._tree, root=self._sweep_run.project(self._tree, self._plan))
         return self._tree
 
-    def _pass(self, tree: Tree, until: Callable[[], bool], patience: float) -> None:
+    def _pass(self, tree: Tree, until: Callable[[], bool], patience: float) -> Iterator[TrialRun]:
+        """Project what is due, trial by trial."""
         for trial in self._begun():
             if until():
                 return
@@ -101,6 +116,7 @@ class Projection:
                 log.warning("trial %s failed, the server answers; trying it again later", trial.identity)
             except Refused as error:
                 self._take_refusal(tree, trial, error)
+            yield trial
 
     def _take_refusal(self, tree: Tree, trial: TrialRun, error: Refused) -> None:
         """Try a refused trial once more from the beginning: its run may have been deleted by somebody."""

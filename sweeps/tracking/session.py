@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from sweeps.errors import SweepNotFound, TrackingError
@@ -100,12 +101,12 @@ def _sleep(seconds: float) -> bool:
 
 def _follow(projection: Projection, wait: Callable[[float], bool]) -> None:
     """Pass after pass until the sweep ends; the store's failures only make the pauses longer."""
-    failures, ended = 0, False
+    failures, ended, tell = 0, False, partial(lags.write, projection.folder)
     while not ended:
         begun = time.process_time()
-        lag = projection.run_once(until=lambda: wait(0.0), patience=PATIENCE_SECONDS)
+        lag = projection.run_once(until=lambda: wait(0.0), patience=PATIENCE_SECONDS, tell=tell)
         took = time.process_time() - begun
-        lags.write(projection.folder, lag)
+        tell(lag)
         failures = failures + 1 if lag.reason else 0
         if lag.reason:
             log.warning("%s", lag)
@@ -125,7 +126,7 @@ def _finish(projection: Projection, linger: float, *, interrupted: bool) -> Lag:
     """Passes until nothing is left, or the store has failed for `linger` seconds."""
     deadline, failures = time.monotonic() + linger, 0
     while True:
-        lag = projection.run_once()
+        lag = projection.run_once(tell=partial(lags.write, projection.folder))
         is_done = lag.is_complete or (bool(lag.refused) and not lag.reason)
         if is_done:
             try:

@@ -189,6 +189,24 @@ def test_one_replicate_of_a_running_trial_is_told_at_once_and_the_others_may_wai
     assert live.run_once().is_complete
 
 
+def test_a_long_pass_tells_the_lag_as_it_shrinks(sweep: SweepOnDisk) -> None:
+    address = store_uri(sweep.storage)
+    for replicate in sweep.replicates():
+        replicate.train(4)
+    said: list[int] = []
+
+    left = Projection(sweep.folder, lambda: _connect(address), artifacts_of(address)).run_once(
+        tell=lambda lag: said.append(lag.epochs), tell_every=0.0
+    )
+
+    assert left.is_complete
+    trials = len({replicate.folder.parent for replicate in sweep.replicates()})
+    assert len(said) == trials > 1
+    assert said == sorted(said, reverse=True)
+    assert 0 < said[0] < 4 * len(sweep.replicates())
+    assert said[-1] == 0
+
+
 def test_projection_takes_over_where_another_was_killed(sweep: SweepOnDisk, seen: Seen, storage: Path) -> None:
     address = store_uri(sweep.storage)
     for replicate in sweep.replicates():
