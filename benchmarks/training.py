@@ -285,8 +285,7 @@ def forks(threads: int, clock: Clock, *, epochs: int = 30, prunings: int = 12) -
     plain["training"]["epochs"] = epochs + epochs // 30
     for number in range(prunings):
         plain["prune"] = {"rule": "mp_threshold", "aggressiveness": (number + 1) / prunings, "every": epochs}
-        sibling = StackTraining(TrialSpec.model_validate(plain), seeds, data, threads=threads)
-        sibling.load_state(state)
+        sibling = StackTraining(TrialSpec.model_validate(plain), seeds, data, threads=threads, state=state)
         sibling.run_epoch()
     report(
         f"a training with {prunings} prunings of its end: against the training",

@@ -13,7 +13,7 @@ import json
 import math
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -193,25 +193,27 @@ def usable(folder: Path, trial: PlannedTrial) -> list[int]:
     return [epoch for epoch in checkpoint.epochs(folder) if epoch <= _limit(trial)]
 
 
-def adopt(state: State, own: State) -> State:
+def adopt(state: State, noise: Mapping[str, Any], own: Callable[[], State]) -> State:
     """Another trial's state with the spectra of the trial that begins from it, whose noise fit may differ.
 
     Args:
         state: Of a training that has pruned nothing yet.
-        own: Of the training that begins, at epoch 0.
+        noise: How the training that begins fits the noise.
+        own: Gives its own state at epoch 0; asked only where the other trial fits in another way.
 
     Raises:
         ValueError: There are spectra of later epochs, fitted as the other trial's spec says.
     """
-    if state.document.get("noise") == own.document["noise"]:
+    if state.document.get("noise") == noise:
         return state
     theirs = [spectra["fits"] for spectra in state.document["spectra"]]
     later = {row["epoch"] for fits in theirs for row in fits} - {0}
     if later:
         raise ValueError(f"it has spectra of epochs {sorted(later)}, fitted for another trial")
+    first = own()
     tensors = {name: value for name, value in state.tensors.items() if not name.startswith("spectra")}
-    tensors |= {name: value for name, value in own.tensors.items() if name.startswith("spectra")}
-    document: dict[str, Any] = {**state.document, **{name: own.document[name] for name in ("spectra", "noise")}}
+    tensors |= {name: value for name, value in first.tensors.items() if name.startswith("spectra")}
+    document: dict[str, Any] = {**state.document, **{name: first.document[name] for name in ("spectra", "noise")}}
     return state._replace(tensors=tensors, document=document)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sweeps import forks, layout, records
 from sweeps.checkpoint import Checkpoint
 from sweeps.environment import environment
-from sweeps.errors import StorageFull
+from sweeps.errors import StorageFull, SweepError
 from sweeps.keeping import Keeping
 from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.result import ReplicateResult, files_of, record_of
@@ -20,7 +20,7 @@ from sweeps.status import Status
 
 if TYPE_CHECKING:
     from sweeps.data import Dataset
-    from sweeps.training import StackTraining
+    from sweeps.training import StackTraining, State
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class StackRun:
         """Make the training, and let it begin from the latest state there is."""
         if self._training is None and not self.is_done:
             try:
-                self._training = self._continued() or self._new()
+                self._training = self._continued() or self._training_from(None)
             except Exception as error:  # noqa: BLE001 - whatever a configuration raises is that trial's result
                 self._fail(error)
 
@@ -127,7 +127,7 @@ class StackRun:
         if self._keeping is not None and not self.is_done:
             self._keeping.after_epoch(training.epoch, self._checkpoint)
 
-    def _new(self) -> StackTraining:
+    def _training_from(self, state: State | None) -> StackTraining:
         import torch
 
         from sweeps.training import StackTraining
@@ -140,21 +140,27 @@ class StackRun:
             threads=self.stack.threads,
             dtype=getattr(torch, self.stack.dtype),
             together=self.stack.together,
+            state=state,
         )
 
     def _continued(self) -> StackTraining | None:
         """The training as it was saved last; None when there is no state that it can take."""
         for found in self._keeping.states() if self._keeping else ():
-            training = self._new()
+            is_own = found.trial_id == self.planned.trial_id
             try:
-                is_own = found.trial_id == self.planned.trial_id
-                training.load_state(found.state if is_own else forks.adopt(found.state, training.state()))
+                training = self._training_from(found.state if is_own else self._adopted(found.state))
+            except SweepError:
+                raise  # it is the configuration's, and no other state helps
             except Exception as error:  # noqa: BLE001 - a state that can not be used must not end a trial
                 log.warning("the state of %s, epoch %d, is left aside: %r", found.trial_id, found.epoch, error)
                 continue
             self._go_on_from(found, is_own=is_own)
             return training
         return None
+
+    def _adopted(self, state: State) -> State:
+        noise = self.planned.spec.prune.noise.model_dump()
+        return forks.adopt(state, noise, lambda: self._training_from(None).state())
 
     def _go_on_from(self, found: Checkpoint, *, is_own: bool) -> None:
         """Take over what was trained so far: histories, and where they come from."""

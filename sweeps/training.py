@@ -82,13 +82,16 @@ class StackTraining:
         threads: CPU threads; set whenever this training computes, since processes are shared.
         dtype: Of weights and activations.
         together: Whether replicates are computed as one stack; None: if that is the faster way.
+        state: To continue from, of a training of the same replicates: this one's, or its twin's before any
+            pruning. Without it, replicates are drawn.
 
     Attributes:
         epoch: Epochs done.
 
     Raises:
         SpecError: Split or batch do not fit the data set, or the stack does not fit into memory.
-        ValueError: The seeds are not of one stack.
+        ValueError: The seeds are not of one stack, or the state is of other replicates or of another way of
+            computing them.
         ArchitectureMismatch: The architecture does not fit the data set.
     """
 
@@ -102,6 +105,7 @@ class StackTraining:
         threads: int,
         dtype: torch.dtype = torch.float32,
         together: bool | None = None,
+        state: State | None = None,
     ) -> None:
         if len({(one.data_order, one.split) for one in seeds}) != 1:
             raise ValueError("replicates of one stack share data order and split; these differ in them")
@@ -119,24 +123,31 @@ class StackTraining:
             self._module = models.build(spec.model, dataset.shape, dataset.classes)
         self._together = models.stacks_well(self._module, device) if together is None else together
         self._places = places_of(self._module)
-        shown = self._data.train.first(INITIALISATION_EXAMPLES).inputs.float().cpu()
-        replicas = {number: self._draw(one, shown) for number, one in enumerate(seeds)}
-        self._parameters = sum(value.numel() for value in replicas[0].values.values())
+        self._parameters = sum(value.numel() for value in self._module.parameters())
         self._pruner = pruner_of(spec, [place.layer for place in self._places], self._parameters)
         self._memories = [rmt.Memory() for _ in seeds]
         self._spectra = [Spectra() for _ in seeds]
         self._ended: dict[int, tuple[Status, str]] = {}
-        self._arrange(replicas)
         self._evaluated: dict[int, Evaluation] = {}
         self._last_cut: dict[int, tuple[measuring.Weights, measuring.Weights]] = {}
         self._measured: list[dict[int, measuring.Measured]] = [{} for _ in seeds]
-        for number, replica in replicas.items():
-            measure(replica, self._places, spec, 0, self._spectra[number])
+        if state is None:
+            self._begin()
+        else:
+            self._continue(state)
 
     def _use_threads(self) -> None:
         """The one place where threads are set: whoever computed in this process before may have set others."""
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
+
+    def _begin(self) -> None:
+        """Draw the replicates, and record their spectra before any training."""
+        shown = self._data.train.first(INITIALISATION_EXAMPLES).inputs.float().cpu()
+        replicas = {number: self._draw(one, shown) for number, one in enumerate(self.seeds)}
+        self._arrange(replicas)
+        for number, replica in replicas.items():
+            measure(replica, self._places, self.spec, 0, self._spectra[number])
 
     def _draw(self, seeds: Seeds, shown: Tensor) -> Replica:
         """A replicate's start: drawn in single precision on the CPU, whatever it is trained in."""
@@ -369,12 +380,8 @@ class StackTraining:
         packed.document["ended"] = {str(r): [status.value, reason] for r, (status, reason) in self._ended.items()}
         return packed
 
-    def load_state(self, state: State) -> None:
-        """Continue where a training of the same replicates stood: this one's, or its twin's before any pruning.
-
-        Raises:
-            ValueError: The state is of other replicates, or of another way of computing them.
-        """
+    def _continue(self, state: State) -> None:
+        """Stand where a training stood when it gave this state."""
         document = state.document
         seeds = tuple(map(Seeds.from_document, document["seeds"]))
         if seeds != self.seeds:
@@ -397,7 +404,6 @@ class StackTraining:
             unpack_stack(state, f"stack{i}", about, device) for i, about in enumerate(document["stacks"])
         ]
         self._programs = [self._program(stack) for stack in self._stacks]
-        self._evaluated = {}
 
 
 def _copies(replica: Replica) -> measuring.Weights:

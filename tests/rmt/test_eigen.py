@@ -43,3 +43,18 @@ def test_the_matrix_is_left_as_it_was() -> None:
     gram_eigenvalues(matrix)
     gram_eigenvectors(matrix, 0, 3)
     assert torch.equal(matrix, before)
+
+
+def test_small_matrices_have_the_same_bits_on_any_number_of_threads() -> None:
+    matrix = noise(300, 400)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append((gram_eigenvalues(matrix), gram_eigenvectors(matrix, 0, 99)))
+    finally:
+        torch.set_num_threads(before)
+    (values, vectors), (again, vectors_again) = found
+    assert torch.equal(values, again)
+    assert torch.equal(vectors, vectors_again)

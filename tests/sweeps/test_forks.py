@@ -124,7 +124,7 @@ def test_spectra_of_another_noise_fit_are_not_taken_even_where_the_first_fits_ag
     assert first == [one["fits"] for one in own.state().document["spectra"]]
     donor.run_epoch()
     with pytest.raises(ValueError, match=r"spectra of epochs \[1\], fitted for another trial"):
-        adopt(donor.state(), own.state())
+        adopt(donor.state(), own.spec.prune.noise.model_dump(), own.state)
 
 
 SPEC: dict[str, Any] = {

@@ -202,10 +202,10 @@ def test_measures_that_compare_with_a_cut_wait_for_one() -> None:
 
 def test_measuring_on_the_way_changes_nothing_and_survives_a_state() -> None:
     asked = trial(measures={"at_epochs": {1: ["hessian_trace", "spectra"], 2: ["certify"]}})
-    plain, measured, continued = (training(s, [0, 1], torch.float32) for s in (trial(), asked, asked))
+    plain, measured = (training(s, [0, 1], torch.float32) for s in (trial(), asked))
     for _ in range(2):
         measured.run_epoch()
-    continued.load_state(measured.state())
+    continued = training(asked, [0, 1], torch.float32, state=measured.state())
     assert finish(plain)[2:] == finish(continued)
     assert [one["epoch"] for one in continued.outcome(1).measures_at] == [1, 2]
     assert continued.outcome(1).measures_at == measured.outcome(1).measures_at

@@ -35,11 +35,11 @@ def assert_same_end(first: StackTraining, second: StackTraining) -> None:
 @pytest.mark.parametrize("at", [1, 3])
 def test_a_continued_training_ends_with_the_same_bits(kind: str, at: int) -> None:
     spec = trial(training__optimiser={"kind": kind, "lr": 0.003})
-    whole, interrupted, continued = (training(spec, [0, 1, 2], torch.float32) for _ in range(3))
+    whole, interrupted = (training(spec, [0, 1, 2], torch.float32) for _ in range(2))
     rows = finish(whole)
     for _ in range(at):
         interrupted.run_epoch()
-    continued.load_state(through_files(interrupted.state()))
+    continued = training(spec, [0, 1, 2], torch.float32, state=through_files(interrupted.state()))
     assert continued.epoch == at
     assert finish(continued) == rows[at:]
     assert_same_end(whole, continued)
@@ -51,29 +51,28 @@ def test_a_state_is_a_copy() -> None:
     kept = {name: tensor.clone() for name, tensor in state.tensors.items()}
     run.run_epoch()
     assert all(torch.equal(tensor, kept[name]) for name, tensor in state.tensors.items())
-    other = training(trial(), [0, 1], torch.float32)
-    other.load_state(state)
+    other = training(trial(), [0, 1], torch.float32, state=state)
     other.run_epoch()
     assert all(torch.equal(tensor, kept[name]) for name, tensor in state.tensors.items())
 
 
 def test_a_diverged_replicate_stays_so() -> None:
-    run, continued = (training(trial(), [0, 1, 2], torch.float32) for _ in range(2))
+    run = training(trial(), [0, 1, 2], torch.float32)
     run.run_epoch()
     run._stacks[0].values["head.bias"][1] = math.nan
     run.run_epoch()
-    continued.load_state(through_files(run.state()))
+    continued = training(trial(), [0, 1, 2], torch.float32, state=through_files(run.state()))
     assert continued.ended(1) == run.ended(1) is not None
     assert finish(continued) == finish(run)
 
 
 def test_a_pruned_sibling_starts_from_its_twin() -> None:
     spec = trial(prune__every=2)
-    scratch, fork, twin = (training(s, [0, 1], torch.float32) for s in (spec, spec, spec.twin))
+    scratch, twin = (training(s, [0, 1], torch.float32) for s in (spec, spec.twin))
     rows = finish(scratch)
     shared = [[without_times(row) for row in twin.run_epoch() if row is not None] for _ in range(2)]
     assert shared == rows[:2]
-    fork.load_state(through_files(twin.state()))
+    fork = training(spec, [0, 1], torch.float32, state=through_files(twin.state()))
     assert finish(fork) == rows[2:]
     assert_same_end(scratch, fork)
 
@@ -81,9 +80,9 @@ def test_a_pruned_sibling_starts_from_its_twin() -> None:
 def test_measures_of_the_last_cut_survive() -> None:
     names = sorted(name for name in known() if name != "spectra" and compares_cuts([name]))
     spec = trial(measures={"end": names[:2]})
-    whole, fresh = (training(spec, [0], torch.float32) for _ in range(2))
+    whole = training(spec, [0], torch.float32)
     finish(whole)
-    fresh.load_state(through_files(whole.state()))
+    fresh = training(spec, [0], torch.float32, state=through_files(whole.state()))
     first, second = whole.outcome(0), fresh.outcome(0)
     assert first.measures == second.measures
     assert first.layers == second.layers
@@ -92,4 +91,4 @@ def test_measures_of_the_last_cut_survive() -> None:
 
 def test_a_state_of_other_replicates_is_refused() -> None:
     with pytest.raises(ValueError, match="the state is of the replicates"):
-        training(trial(), [0, 2]).load_state(training(trial(), [0, 1]).state())
+        training(trial(), [0, 2], state=training(trial(), [0, 1]).state())
