@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sweeps.errors import SpecError
 from sweeps.expression import Expression, parse
 from sweeps.metrics import KNOWN, STATISTICS, better, refuse_test
+from sweeps.wording import counted
 
 BROKEN = ("n_diverged", "n_failed")
 
@@ -75,11 +76,6 @@ def filtered(
         kept = kept.reset_index(drop=True)
     kept.attrs["left_out"] = said
     return kept
-
-
-def counted(count: int, what: str) -> str:
-    """A number of things in words."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def is_broken(table: pd.DataFrame) -> pd.Series:

@@ -22,6 +22,7 @@ from sweeps import checkpoint, layout, records
 from sweeps.identity import trial_id
 from sweeps.planning import PlannedReplicate, PlannedTrial, Progress
 from sweeps.spec import Resources
+from sweeps.wording import counted
 
 if TYPE_CHECKING:
     from sweeps.training_state import State
@@ -76,7 +77,8 @@ class Forks:
         """One line for a terminal."""
         share = self.saved / max(1, self.total)
         return (
-            f"{len(self.starts)} trials start where another that was the same up to its first cut has been: "
+            f"{counted(len(self.starts), 'trial')} can start where another that was the same up to its first cut "
+            "has been: "
             f"{self.saved} of {self.total} replicate-epochs ({share:.0%}) are not trained again"
         )
 

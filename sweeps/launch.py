@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +16,7 @@ from sweeps.environment import changes, packages
 from sweeps.errors import Problem, SpecError
 from sweeps.forks import Forks, plan_forks, tidy
 from sweeps.lease import lease
-from sweeps.planning import Plan, Progress, make_plan
+from sweeps.planning import Plan, PlannedTrial, Progress, make_plan
 from sweeps.progress import SweepProgress
 from sweeps.replication import extended
 from sweeps.retry import begin as begin_retry
@@ -84,11 +84,14 @@ def plan(
     folder = storages.resolve(storage, sweep.storage) / sweep.name
     search = search_of(sweep, folder, download=download)
     made = make_plan(sweep, lambda data: load(data, download=download).fingerprint) if not search else search.plan
-    if problems := list(dict.fromkeys(_misfits(search.representatives() if search else made))):
-        raise SpecError(problems)
     if search is None:
         made = extended(made, folder)
-    return made, made.progress(folder)
+    progress = made.progress(folder)
+    # What is recorded has fitted.
+    asked = search.representatives() if search else (trial for trial in made if progress.to_train(trial))
+    if problems := list(dict.fromkeys(_misfits(asked))):
+        raise SpecError(problems)
+    return made, progress
 
 
 def search_of(spec: SweepSpec, folder: Path, *, download: bool = False) -> Search | None:
@@ -191,7 +194,7 @@ def _require_memory(made: Plan, progress: Progress) -> None:
         most_here(trial, made.spec.resources)
 
 
-def _misfits(made: Plan) -> Iterator[Problem]:
+def _misfits(made: Iterable[PlannedTrial]) -> Iterator[Problem]:
     """What only the data itself can tell: splits and batches that are too large, architectures that do not fit."""
     from sweeps import models
     from sweeps.data import check_split, load

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from sweeps.wording import counted, times
 
 FILE = "faults.jsonl"
 LOST, AVOIDED, LIFTED = "lost", "avoided", "lifted"
@@ -117,15 +120,18 @@ def _sentences(events: list[Event]) -> Iterator[str]:
     lost = [event for event in events if event["event"] == LOST]
     if lost:
         by_node = {event["node"]: Node(event["node"], event["host"]) for event in lost}
-        times = {name: sum(event["node"] == name for event in lost) for name in by_node}
-        where = ", ".join(f"{count} on {by_node[name]}" for name, count in times.items())
-        yield f"Workers were lost {len(lost)} times and begun again as far as limits.retries allows: {where}."
+        on = Counter(event["node"] for event in lost)
+        where = ", ".join(f"{count} on {by_node[name]}" for name, count in on.items())
+        yield (
+            f"Workers were lost {times(len(lost))}, and their trials begun again as far as limits.retries "
+            f"allows: {where}."
+        )
     avoided = _avoided(events)
     for event in events:
         if event["event"] == AVOIDED and event["node"] in avoided:
             node, trials = Node(event["node"], event["host"]), event.get("trials", [])
             why = next((one["why"] for one in reversed(lost) if one["node"] == node.name), "")
             yield (
-                f"Node {node} is avoided: the workers of {len(trials)} trials in a row were lost there "
+                f"Node {node} is avoided: the workers of {counted(len(trials), 'trial')} in a row were lost there "
                 f"({', '.join(trials)}; last: {why}). Ray started on it anew is a new node, and is used again."
             )

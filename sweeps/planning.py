@@ -152,6 +152,8 @@ class Progress:
         others: Records in the sweep's folder that this plan does not ask for; they stay and are not touched.
         standing: Stopped replicates that stay so, since the stopper still stops them.
         only: Replicates to which training is limited; None for no limit.
+        counts: Of states.
+        is_all_open: Whether every planned replicate is to be trained.
     """
 
     states: Mapping[str, str]
@@ -159,9 +161,12 @@ class Progress:
     standing: frozenset[str] = frozenset()
     only: frozenset[str] | None = None
     counts: Counter[str] = field(init=False)
+    is_all_open: bool = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "counts", Counter(self.states.values()))
+        limited = self.only is not None or bool(self.standing)
+        object.__setattr__(self, "is_all_open", not limited and FINAL.isdisjoint(self.counts))
 
     def is_final(self, replicate: PlannedReplicate) -> bool:
         """Whether launching leaves this replicate alone."""
@@ -171,7 +176,7 @@ class Progress:
 
     def to_train(self, trial: PlannedTrial) -> list[PlannedReplicate]:
         """Replicates of a trial that launching trains."""
-        if self.only is None and not self.standing and FINAL.isdisjoint(self.counts):
+        if self.is_all_open:
             return list(trial.replicates)
         return [replicate for replicate in trial.replicates if not self.is_final(replicate)]
 

@@ -17,6 +17,7 @@ from sweeps.forks import Forks
 from sweeps.planning import Plan, PlannedTrial, Progress
 from sweeps.price_pace import LEVEL, Pace, Shapes, observed, total
 from sweeps.spec import Resources
+from sweeps.wording import counted
 
 if TYPE_CHECKING:
     from sweeps.data import Dataset
@@ -71,14 +72,14 @@ class Price:
             return "nothing to train"
         if self.seconds is None:
             return f"{memory}; time unknown: {self.method}"
-        about = f"about {duration(self.seconds)} of training on {self.slots} trials at once"
+        about = f"about {duration(self.seconds)} of training on {counted(self.slots, 'trial')} at once"
         if self.interval is not None:
             low, high = map(duration, self.interval)
             about += f", {self.level:.0%} between {low} and {high}"
         source = f"from {self.records} recorded trials; " if self.records else ""
         source += self.method
         if self.measures_unknown:
-            source += f"; the measures of {self.measures_unknown} trials come on top, not recorded yet"
+            source += f"; the measures of {counted(self.measures_unknown, 'trial')} come on top, not recorded yet"
         return f"{memory}; {about} ({source})"
 
 

@@ -12,6 +12,7 @@ from sweeps.price_pace import Pace, Shapes
 from sweeps.result import TrialResult
 from sweeps.spec import Resources
 from sweeps.status import Status
+from sweeps.wording import counted
 
 FEWEST_EPOCHS = 4
 """The first, in which memory and caches are warmed up, and three to scatter."""
@@ -53,8 +54,8 @@ class Pilot:
         which = "an unpruned trial" if self.pruned is None else "a pruned trial"
         cuts = " (no cut was due yet)" if self.pruned is False else ""
         return (
-            f"pilot: {which} ({self.trial_id}), {self.replicates} replicates together, alone in one process: "
-            f"epochs of {seconds} s{cuts}"
+            f"pilot: {which} ({self.trial_id}), {counted(self.replicates, 'replicate')} together, alone in one "
+            f"process: epochs of {seconds} s{cuts}"
         )
 
 

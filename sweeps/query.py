@@ -13,10 +13,11 @@ from typing import Any
 
 import pandas as pd
 
-from sweeps.choosing import counted, filtered
+from sweeps.choosing import filtered
 from sweeps.errors import SpecError
 from sweeps.metrics import HISTORY, require_known
 from sweeps.origin import SPECTRA, Named, Origin, Root, Source, arrays_in, origin_of
+from sweeps.wording import counted
 
 
 def replicates(

@@ -17,6 +17,7 @@ from sweeps.answers import Answer, Answers
 from sweeps.errors import SpecError, SweepNotFound
 from sweeps.metrics import STATISTICS, refuse_test, require_known
 from sweeps.origin import Origin, Root, Source, origin_of
+from sweeps.wording import counted
 
 
 def best(
@@ -84,9 +85,7 @@ def best(
             grouped = choosing.groups(ranked, per) if per else [({}, ranked)]
             chosen = [(group, rows.head(k)) for group, rows in grouped]
         if behind := len(table) - sum(len(rows) for _, rows in chosen):
-            left_out.append(
-                f"{choosing.counted(behind, 'trial')} {'not on the front' if pareto else 'after these'}"
-            )
+            left_out.append(f"{counted(behind, 'trial')} {'not on the front' if pareto else 'after these'}")
     on_test = any(one.startswith("test_") for one in looked_at)
     found = (_answer(row, columns, origin, on_test, group) for group, rows in chosen for _, row in rows.iterrows())
     return Answers(found, left_out)
@@ -109,7 +108,7 @@ def _candidates(
         raise SweepNotFound(f"sweep {origin.name!r} has no trial with a {numbers} yet")
     kept = table.dropna(subset=list(columns))
     if len(kept) < len(table):
-        left_out.append(f"{choosing.counted(len(table) - len(kept), 'trial')} without a {numbers}")
+        left_out.append(f"{counted(len(table) - len(kept), 'trial')} without a {numbers}")
     return kept, left_out, looked_at
 
 
@@ -127,7 +126,7 @@ def _without_broken(table: pd.DataFrame, left_out: list[str], allow_diverged: bo
     broken = choosing.is_broken(table)
     if allow_diverged or not broken.any():
         return table
-    left_out.append(f"{choosing.counted(int(broken.sum()), 'trial')} with a diverged or failed replicate")
+    left_out.append(f"{counted(int(broken.sum()), 'trial')} with a diverged or failed replicate")
     return table[~broken]
 
 

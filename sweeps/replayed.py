@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sweeps.wording import counted
+
 _NOT_COMPARED = ("epoch", "time")
 Row = Mapping[str, Any]
 
@@ -145,7 +147,7 @@ class Replay:
 
     def lines(self) -> Iterator[str]:
         """What there is to say, for a terminal."""
-        yield f"{self.trial_id}/{self.replicate_id}: {self.epochs} epochs compared, {self.layout}"
+        yield f"{self.trial_id}/{self.replicate_id}: {counted(self.epochs, 'epoch')} compared, {self.layout}"
         yield from self._on_numbers()
         if not self.ends_alike:
             yield f"recorded as {_end_of(self.recorded)}; it ended as {_end_of(self.replayed)}"
@@ -180,4 +182,4 @@ def _is_compared(metric: str) -> bool:
 
 def _end_of(account: Account) -> str:
     because = f" ({account.reason})" if account.reason else ""
-    return f"{account.status}{because} after {len(account.rows)} epochs"
+    return f"{account.status}{because} after {counted(len(account.rows), 'epoch')}"

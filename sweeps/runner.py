@@ -44,6 +44,7 @@ from sweeps.spec import Resources, SweepSpec
 from sweeps.status import Status
 from sweeps.stopping import Judge
 from sweeps.trainable import ReplicatesTrainable, pending
+from sweeps.wording import times
 
 if TYPE_CHECKING:
     from sweeps.data import Dataset
@@ -189,8 +190,8 @@ class _Watcher(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         planned = self._planned(trial)
         self._end.finish(planned.trial_id)
-        times = f"{trial.num_failures} times" if trial.num_failures > 1 else "once"
-        self.lost[planned.trial_id] = f"its worker was lost {times}: {last_line(error_of(trial))}"
+        why = last_line(error_of(trial))
+        self.lost[planned.trial_id] = f"its worker was lost {times(trial.num_failures)}: {why}"
         self._progress.end(planned, Counter({Status.FAILED.value: len(planned.replicates)}), {})
         self._show(self._progress)
 

@@ -55,8 +55,7 @@ def need_of(
 
     The examples are not in it. `together` None counts with a stack wherever there can be one.
     """
-    with torch.device("meta"):
-        module = models.build(spec.model, shape, classes)
+    with models.rehearsal(spec.model, shape, classes) as module:
         activations = _activations(module, shape)
         stacks = models.stackable(module) if together is None else together
     weights = sum(parameter.numel() for parameter in module.parameters())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sweeps.status import Retry
+from sweeps.wording import counted
 
 if TYPE_CHECKING:
     from sweeps.planning import Plan
@@ -115,7 +116,7 @@ def check(spec: SpecFile, set_: Overrides = None) -> None:
 
     loaded = sweeps.load_spec(spec, overrides=set_ or ())
     made, _ = sweeps.plan(loaded)
-    size = f"{len(made)} trials, {made.replicates} replicates"
+    size = f"{counted(len(made), 'trial')}, {counted(made.replicates, 'replicate')}"
     if made.search is not None:
         size = f"{loaded.design.options['trials']} trials at most, chosen as it goes"
     typer.echo(f"{spec} is a valid sweep: {loaded.name}, {size}")

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sweeps.metrics import STATISTICS
+from sweeps.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,10 +81,11 @@ def plan(made: Plan, progress: Progress) -> None:
 
     twins = sum(trial.role == "twin" for trial in made)
     console.print(
-        f"[bold]{made.spec.name}[/]: {len(made)} trials ({twins} unpruned twins), {made.replicates} replicates"
+        f"[bold]{made.spec.name}[/]: {counted(len(made), 'trial')} ({counted(twins, 'unpruned twin')}), "
+        f"{counted(made.replicates, 'replicate')}"
     )
     if made.points_left_out:
-        console.print(f"budget.max_trials leaves {made.points_left_out} points of the design out")
+        console.print(f"budget.max_trials leaves {counted(made.points_left_out, 'point')} of the design out")
     if made.search is not None:
         most = made.spec.design.options["trials"]
         drawn = {event["ask"] for event in made.search["events"] if "ask" in event}
@@ -99,6 +101,8 @@ def plan(made: Plan, progress: Progress) -> None:
     if progress.others:
         console.print(
             f"{progress.others} records of other configurations stay as they are and are not part of this"
+            if progress.others > 1
+            else "1 record of another configuration stays as it is and is not part of this"
         )
 
 
@@ -124,7 +128,7 @@ def launch(done: Launch, *, command: str, retry: str | None = None) -> None:
         why = done.why or "interrupted"
         console.print(f"{escape(why)}; everything finished is kept. Go on with: [bold]{escape(command)}[/]")
     elif done.trained:
-        console.print(f"trained {done.trained} replicates in {duration(done.wall_seconds)}")
+        console.print(f"trained {counted(done.trained, 'replicate')} in {duration(done.wall_seconds)}")
     elif retry:
         console.print(f"nothing to retry: no latest attempt at a replicate ended so ({retry})")
     else:
@@ -264,7 +268,7 @@ def _ranked(table: pd.DataFrame) -> list[str]:
 def verdicts(table: pd.DataFrame) -> None:
     """How often a comparison came to which verdict."""
     versus = table[~table["is_baseline"]]
-    console.print(f"pruned against unpruned by seed, test accuracy, {len(versus)} comparisons:")
+    console.print(f"pruned against unpruned by seed, test accuracy, {counted(len(versus), 'comparison')}:")
     for verdict, count in versus["verdict"].value_counts().items():
         console.print(escape(f"  {count} × {verdict}"), soft_wrap=True)
 

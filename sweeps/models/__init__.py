@@ -11,12 +11,13 @@ Traits: `stackable` says whether replicates can train as one stack, `None` leave
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
 
 from rmt.registry import Registry
 from sweeps.errors import SweepError
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 Shape: TypeAlias = tuple[int, int, int]
 Architecture: TypeAlias = Callable[..., nn.Module]
 
-_DRAWING = (nn.modules.dropout._DropoutNd, StochasticDepth)
+REHEARSED_PARAMETERS = 2_000_000
+"""Of a network that is small enough to compute with where only shapes are asked for."""
 
 ARCHITECTURES: Registry[Architecture] = Registry("architecture")
 
@@ -48,14 +50,32 @@ def build(model: Model, shape: Shape, classes: int) -> nn.Module:
         raise ArchitectureMismatch(f"model {model.kind} does not fit {_about(shape, classes)}: {error}") from error
 
 
+@contextmanager
+def rehearsal(model: Model, shape: Shape, classes: int) -> Iterator[nn.Module]:
+    """The module of a spec's `model`, to push an example or two through: make these in the body, where it is.
+
+    A large one is without memory and computes shapes only. A small one computes: that takes milliseconds, and
+    shapes only the import of torch's compiler, two seconds in every process that asks.
+
+    Raises:
+        ArchitectureMismatch: It does not fit the shape or the number of classes.
+    """
+    with torch.device("meta"):
+        module = build(model, shape, classes)
+        if sum(parameter.numel() for parameter in module.parameters()) > REHEARSED_PARAMETERS:
+            yield module
+            return
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        yield build(model, shape, classes)
+
+
 def check(model: Model, shape: Shape, classes: int) -> None:
-    """Build the architecture without memory and push two examples through it.
+    """Build the architecture and push two examples through it.
 
     Raises:
         ArchitectureMismatch: It does not fit; the message says what the data's shape is and what went wrong.
     """
-    with torch.device("meta"):
-        module = build(model, shape, classes)
+    with rehearsal(model, shape, classes) as module:
         for is_training in (False, True):
             try:
                 outputs = module.train(is_training)(torch.empty(2, *shape))
@@ -72,8 +92,7 @@ def check(model: Model, shape: Shape, classes: int) -> None:
 
 def learns_from_one(model: Model, shape: Shape, classes: int) -> bool:
     """Whether a batch of one example can be trained on: normalising over it alone needs several positions."""
-    with torch.device("meta"):
-        module = build(model, shape, classes)
+    with rehearsal(model, shape, classes) as module:
         try:
             module.train()(torch.empty(1, *shape))
         except ValueError:  # what torch's batch normalisation raises; the shape was checked with two examples
@@ -109,7 +128,10 @@ def stacks_well(module: nn.Module, device: str) -> bool:
 
 def draws(module: nn.Module) -> bool:
     """Whether the module draws random numbers while it trains: dropout, or whole layers left out."""
-    return any(isinstance(part, _DRAWING) and part.p > 0 for part in module.modules())
+    drawing: tuple[type[nn.Module], ...] = (nn.modules.dropout._DropoutNd,)
+    if "torchvision.ops" in sys.modules:  # no layer of it is there before that, and it takes seconds to import
+        drawing += (sys.modules["torchvision.ops"].StochasticDepth,)
+    return any(isinstance(part, drawing) and part.p > 0 for part in module.modules())
 
 
 def _about(shape: Shape, classes: int) -> str:

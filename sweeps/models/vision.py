@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-import torchvision.models
 from torch import Tensor, nn
 
 from rmt.heads import output_layers
@@ -27,6 +26,8 @@ def from_torchvision(
     Raises:
         ValueError: No such model, or a file that is missing or of other shapes.
     """
+    import torchvision.models  # takes two seconds, and most sweeps do without
+
     known = torchvision.models.list_models(module=torchvision.models)
     if model not in known:
         raise ValueError(f"torchvision has no classification model {model!r}; it has: {', '.join(known)}")

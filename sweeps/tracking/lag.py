@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweeps.wording import counted
+
 FILE = "projection.json"
 
 
@@ -38,9 +40,9 @@ class Lag:
     def __str__(self) -> str:
         if self.is_complete:
             return "everything is in MLflow"
-        counted = {"replicates": self.replicates, "epochs": self.epochs, "trials": self.trials}
+        behind = {"replicate": self.replicates, "epoch": self.epochs, "trial": self.trials}
         said = "not in MLflow yet: " + (
-            ", ".join(f"{n} {what}" for what, n in counted.items() if n) or "the sweep"
+            ", ".join(counted(n, what) for what, n in behind.items() if n) or "the sweep"
         )
         said += f" ({self.reason})" if self.reason else ""
         return "\n".join([said, *(f"refused: {words}" for words in self.refused)])

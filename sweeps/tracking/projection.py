@@ -90,7 +90,10 @@ class Projection:
     def _open(self) -> Tree:
         if self._tree is None:
             owner = lags.identity(self.folder)
-            self._tree = open_tree(self._connect(), self.folder.name, owner, self._artifacts)
+            tree = open_tree(self._connect(), self.folder.name, owner, self._artifacts)
+            if any(trial.run is None for trial in self._begun()):
+                tree.list_trials()
+            self._tree = tree
         found = source.signature(self.folder / source.PLAN)
         if found != self._plan_seen:
             self._plan, self._plan_seen = source.read_plan(self.folder), found
@@ -117,6 +120,7 @@ class Projection:
             except Refused as error:
                 self._take_refusal(tree, trial, error)
             yield trial
+        tree.listed.clear()  # a pass that was cut short goes on with it; what is found later may have changed
 
     def _take_refusal(self, tree: Tree, trial: TrialRun, error: Refused) -> None:
         """Try a refused trial once more from the beginning: its run may have been deleted by somebody."""

@@ -6,6 +6,7 @@ another writer or a lost answer left behind are deleted. Which one stays is the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,7 @@ class Tree:
         experiment: Id of its experiment.
         root: Run of the sweep itself, once known.
         tags: Of the experiment, as they were when it was found.
+        listed: Runs of trials by identity, as one question found them when the tree was opened, without doubles.
     """
 
     client: Client
@@ -48,6 +50,7 @@ class Tree:
     experiment: str
     root: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    listed: dict[str, Run] = field(default_factory=dict)
 
     def tag(self, wanted: Mapping[str, str]) -> None:
         """Set tags of the experiment, those that it does not have yet: so a pass that fails goes on, not over."""
@@ -68,6 +71,15 @@ class Tree:
             else:
                 kept[identity] = run
         return Found(kept, doubles)
+
+    def list_trials(self) -> None:
+        """Ask for the runs of all trials at once: one by one it takes minutes where most are told already.
+
+        Doubles are left out: they are looked at one by one, with what is below them.
+        """
+        runs = list(self.client.runs(self.experiment, "tags.level = 'trial'"))
+        times = Counter(run.data.tags.get("identity", "") for run in runs)
+        self.listed.update({name: run for run in runs if times[name := run.data.tags.get("identity", "")] == 1})
 
     def create(
         self, level: str, identity: str, name: str, start: int, parent: str | None, tags: Mapping[str, str]

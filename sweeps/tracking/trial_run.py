@@ -110,25 +110,37 @@ class TrialRun:
 
     def _look_up(self, tree: Tree, about: Mapping[str, Any], digest: str) -> bool:
         """Find the runs; returns whether they tell all that the folder holds already."""
+        listed = tree.listed.pop(self.identity, None)
+        if listed is not None and listed.data.tags.get(PARENT) == tree.root and self._is_told(listed, digest):
+            self._take(listed, about)
+            return self._settle()
         found = tree.found(f"tags.level = 'trial' and tags.identity = '{self.identity}'")
         own = found.runs.get(self.identity)
         if own is not None:
-            self.run, self._state = own.info.run_id, own.info.status
-            self._summarised = own.data.tags.get("records", "")
-            self._unsent = {k: text for k, text in _parameters(about)[0].items() if k not in own.data.params}
+            self._take(own, about)
             if own.data.tags.get(PARENT) != tree.root:
                 tree.client.log(own.info.run_id, tags={PARENT: str(tree.root)})
-            is_told = self._state in ENDED and digest == self._summarised and self._all_recorded()
-            if is_told and not found.doubles:
-                for replicate in self.replicates.values():
-                    replicate.settle()
-                return True
+            if self._is_told(own, digest) and not found.doubles:
+                return self._settle()
         self._found = tree.found(f"tags.level = 'replicate' and tags.trial = '{self.identity}'").runs
         self._is_known = True
         return False
 
-    def _all_recorded(self) -> bool:
-        return all((r.folder / source.RECORD).exists() for r in self.replicates.values())
+    def _take(self, own: Run, about: Mapping[str, Any]) -> None:
+        """This run is the trial's."""
+        self.run, self._state = own.info.run_id, own.info.status
+        self._summarised = own.data.tags.get("records", "")
+        self._unsent = {k: text for k, text in _parameters(about)[0].items() if k not in own.data.params}
+
+    def _is_told(self, own: Run, digest: str) -> bool:
+        """Whether a run and those of its replicates tell all that the folder holds."""
+        ended = own.info.status in ENDED and digest == own.data.tags.get("records", "")
+        return ended and all((r.folder / source.RECORD).exists() for r in self.replicates.values())
+
+    def _settle(self) -> bool:
+        for replicate in self.replicates.values():
+            replicate.settle()
+        return True
 
     def _planned(self, plan: source.Plan) -> Mapping[str, Any]:
         known = plan.trials.get(self.identity) or source.read_trial(self.folder)

@@ -48,7 +48,7 @@ def test_init_writes_a_spec_that_is_valid_and_refuses_to_write_over_one(tmp_path
 def test_check_and_plan_need_nothing_but_the_spec(spec, tmp_path):
     assert "is a valid sweep: tiny, 2 trials, 4 replicates" in ask("check", spec)
     shown = ask("plan", spec, "--storage", tmp_path / "none", "--trials")
-    assert "tiny: 2 trials (1 unpruned twins), 4 replicates" in shown
+    assert "tiny: 2 trials (1 unpruned twin), 4 replicates" in shown
     assert "MiB a trial" in shown
     assert len([line for line in shown.splitlines() if " pruned " in line or " twin " in line]) == 2
     plain = json.loads(ask("plan", spec, "--storage", tmp_path / "none", "--json"))

@@ -146,7 +146,7 @@ def test_the_plan_says_who_saves_what_for_whom_and_what_that_saves(tmp_path: Pat
     assert forks.saves == {twin.trial_id: [2, 3] for twin in twins}
     assert forks.waits == {one.trial_id: {one.twin: one.spec.first_cut} for one in made if one.role == "pruned"}
     assert (forks.saved, forks.total) == (2 * 2 * (2 + 3), 6 * 2 * 4)
-    assert "4 trials start where another" in forks.line()
+    assert "4 trials can start where another" in forks.line()
     assert "20 of 48 replicate-epochs (42%)" in forks.line()
 
 

@@ -41,7 +41,7 @@ def test_avoided_nodes_stay_so_in_later_launches_until_that_is_lifted(tmp_path: 
     [workers, node] = nodes.told(tmp_path)
     assert workers.startswith("Workers were lost 2 times")
     assert node.startswith(
-        "Node 111111111111 (one) is avoided: the workers of 1 trials in a row were lost there (a;"
+        "Node 111111111111 (one) is avoided: the workers of 1 trial in a row were lost there (a;"
     )
     Nodes(tmp_path, 1).lift()
     assert Nodes(tmp_path, 1).avoided == set()

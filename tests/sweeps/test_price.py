@@ -66,7 +66,7 @@ def test_time_follows_from_recorded_trials_of_the_same_shape(tmp_path):
         20.0 + 2 * 50.0
     )  # one twin at the median, two pruned trials, one at a time
     assert (found.slots, found.records) == (1, 3)
-    assert "about 2 min 0 s of training on 1 trials at once (from 3 recorded trials; no interval" in found.line()
+    assert "about 2 min 0 s of training on 1 trial at once (from 3 recorded trials; no interval" in found.line()
     finish(tmp_path, pruned[1], 54.0)
     found = price(made(), made().progress(tmp_path), tmp_path)
     low, high = interval_of(found)

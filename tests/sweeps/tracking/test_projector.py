@@ -183,7 +183,7 @@ def test_lag_is_said_and_read_again(tmp_path: Path) -> None:
     assert lags.read(tmp_path) == lag
     assert lags.identity(tmp_path) == known
     assert str(lags.Lag()) == "everything is in MLflow"
-    said = "not in MLflow yet: 2 replicates, 30 epochs, 1 trials (connection refused)\nrefused: trial x: no"
+    said = "not in MLflow yet: 2 replicates, 30 epochs, 1 trial (connection refused)\nrefused: trial x: no"
     assert str(lag) == said
 
 
