@@ -130,6 +130,7 @@ def run(
             trained.
         ValueError: `retry` is none of these.
     """
+    from sweeps.ray_session import require_answer
     from sweeps.tracking import check, start_projector
     from sweeps.tracking.store import resolve_uri
 
@@ -142,6 +143,7 @@ def run(
         _require_memory(made, progress)
     uri = resolve_uri(tracking_uri, sweep.tracking.uri)
     check(uri)
+    require_answer(address)
     folder = root / sweep.name
     with lease(folder) as held:
         _write_plan(folder, made)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweeps import records, storage
+from sweeps import nodes, records, storage
 from sweeps.errors import StorageError
 from sweeps.planning import Plan, PlannedReplicate, PlannedTrial, Progress
 from sweeps.price_quote import quote
@@ -89,6 +89,7 @@ def end(
         "forked": forked,
         "continued": continued,
         "retried": retried,
+        "workers_lost": nodes.losses(sweep, entry["started"]),
         "epochs": epochs,
     }
     storage.write_json(_path(sweep, entry), entry | {"outcome": outcome})

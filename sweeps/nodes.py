@@ -111,6 +111,11 @@ def _avoided(events: list[Event]) -> set[str]:
     return names
 
 
+def losses(sweep: Path, since: int = 0) -> int:
+    """How many workers were lost since a time, in milliseconds since 1970; Ray began their trials again."""
+    return sum(event["event"] == LOST and event.get("time", 0) >= since for event in read(sweep))
+
+
 def told(sweep: Path) -> list[str]:
     """Sentences about the workers that were lost; none if none was."""
     return list(_sentences(read(sweep)))

@@ -54,6 +54,7 @@ def status_of(name: str, root: Root = None) -> dict[str, Any]:
         "storage": str(place),
         "tracking": str(behind) if behind else "not projected to MLflow yet",
         "states": {str(state): count for state, count in sorted(counts.items())},
+        "workers_lost": nodes.losses(sweep),
         **({"faults": " ".join(faults)} if (faults := nodes.told(sweep)) else {}),
     }
 

@@ -10,15 +10,19 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sweeps.errors import SweepError
 from sweeps.spec import Resources
+
+ANSWER_SECONDS = 10.0
 
 
 class ClusterUnreachable(SweepError, ConnectionError):
@@ -124,17 +128,44 @@ def _require_token() -> None:
             vars(raylet)["Config"].initialize("")
 
 
+def require_answer(address: str | None = None) -> None:
+    """Refuse an address, the given one or `RAY_ADDRESS`, where nobody listens: Ray itself would try for minutes.
+
+    Raises:
+        ClusterUnreachable: Says what was tried and what to do.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or ""
+    if address.startswith(("http://", "https://")):
+        raise ClusterUnreachable(
+            f"address: {address!r} takes jobs (sweeps submit SPEC --address {address}); a driver here wants "
+            "HOST:PORT of the cluster's head, 6379 by default"
+        )
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ClusterUnreachable(_unreachable(address, f"nobody answers ({error})")) from None
+
+
+def _unreachable(address: str, why: str) -> str:
+    return (
+        f"no Ray at {address!r}: {why}; check the address (--address, RAY_ADDRESS), that the cluster is up "
+        "(python -m cluster status), its token (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH) and that it has this "
+        f"version of Ray, {version('ray')}"
+    )
+
+
 def _connect(address: str) -> None:
+    require_answer(address)
     import ray
     from ray.exceptions import AuthenticationError, RaySystemError
 
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError, AuthenticationError, RaySystemError) as error:
-        raise ClusterUnreachable(
-            f"no Ray at {address!r}: {_first_line(error)}; check the address (--address, RAY_ADDRESS), that the "
-            "cluster is up (python -m cluster status) and its token (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN_PATH)"
-        ) from None
+        raise ClusterUnreachable(_unreachable(address, _first_line(error))) from None
 
 
 def _first_line(error: BaseException) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CODE = ("sweeps", "rmt")
 NAME = "sweep"
 POLL_SECONDS = 0.5
+_ENTRY = re.compile(r"\A.*?^Running entrypoint for job [^\n]*\n", flags=re.DOTALL | re.MULTILINE)
 
 
 class JobNotFound(SweepError, LookupError):
@@ -71,7 +72,14 @@ def submit(
 
 
 def ask(arguments: Sequence[str], *, address: str | None = None, show: Callable[[str], Any] = print) -> int:
-    """Run a command of `sweeps` on the cluster, where the storage is, and show what it prints.
+    """Run a command of `sweeps` on the cluster, where the storage is, and show what it prints as it does.
+
+    An interrupt ends it there too.
+
+    Args:
+        arguments: Of `sweeps`.
+        address: Of the cluster's dashboard.
+        show: Given whole lines.
 
     Returns:
         0 if it succeeded, else 1.
@@ -79,9 +87,21 @@ def ask(arguments: Sequence[str], *, address: str | None = None, show: Callable[
     client = connect(address)
     with _folder({}) as folder:
         job = _start(client, arguments, {}, folder)
-    while not (status := client.get_job_status(job)).is_terminal():
-        time.sleep(POLL_SECONDS)
-    show(_own(client.get_job_logs(job)))
+    shown = ""
+    try:
+        while not (status := client.get_job_status(job)).is_terminal():
+            log = client.get_job_logs(job)
+            if _ENTRY.search(log):
+                lines = _own(log).rpartition("\n")[0]  # the last one may go on
+                if news := lines.removeprefix(shown).removeprefix("\n"):
+                    show(news)
+                    shown = lines
+            time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        client.stop_job(job)
+        raise
+    if rest := _own(client.get_job_logs(job)).removeprefix(shown).removeprefix("\n"):
+        show(rest)
     client.delete_job(job)
     return 0 if status.value == "SUCCEEDED" else 1
 
@@ -105,9 +125,7 @@ def log_of_driver(name: str, *, address: str | None = None) -> str:
 
 def _own(log: str) -> str:
     """What the command itself has printed: Ray puts lines of its own before that."""
-    return re.sub(r"\A.*?^Running entrypoint for job [^\n]*\n", "", log, flags=re.DOTALL | re.MULTILINE).rstrip(
-        "\n"
-    )
+    return _ENTRY.sub("", log).rstrip("\n")
 
 
 def _begun(job: JobDetails) -> int:

@@ -108,13 +108,19 @@ class ReplicatesTrainable(tune.Trainable):
         until = time.monotonic() + (0 if self._judged else REPORT_SECONDS)
         self._stop_if_told(run)
         while (row := run.step()) is not None:
-            self._last = row
+            self._last = self._told(row)
             self._watchdog.end_if_over(run)
             if time.monotonic() >= until:
-                return {**row, "done": False}
+                return {**self._last, "done": False}
         self._watchdog.rest()
         statuses = Counter(result.status.value for result in run.result.replicates)
         return {**self._last, "done": True, "statuses": dict(statuses)}
+
+    def _told(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """What the driver needs to know of an epoch: of each number it is told, Tune keeps kilobytes a trial."""
+        objective = self._spec.objective
+        names = ("epoch", f"{objective.metric}.{objective.statistic}")
+        return {name: row[name] for name in names if name in row}
 
     def cleanup(self) -> None:
         """Save a trial that is interrupted."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from sweeps.cli.driving import Elsewhere
+from sweeps.cli.driving import Elsewhere, elsewhere
 from sweeps.cli.options import taking
 from sweeps.cli.running import AsJson, Storage
 
@@ -321,13 +321,18 @@ def logs(
     storage: Storage = None,
     address: Annotated[
         str | None,
-        typer.Option("--address", metavar="URL", help="Print what the sweep's job on that cluster has printed."),
+        typer.Option(
+            "--address",
+            metavar="URL",
+            help="Ask on the cluster whose dashboard is there, without TRIAL for what the sweep's job printed.",
+        ),
     ] = None,
 ) -> None:
     """What happened: in a trial (status, reason, history and traceback of each replicate), or what failed."""
     from sweeps.overview import failures_of, log_of
 
     if trial is not None:
+        elsewhere(address)
         typer.echo(log_of(name, trial, storage))
     elif address is not None:
         from sweeps.submission import log_of_driver

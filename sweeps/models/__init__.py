@@ -14,7 +14,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -128,7 +128,7 @@ def stacks_well(module: nn.Module, device: str) -> bool:
 
 def draws(module: nn.Module) -> bool:
     """Whether the module draws random numbers while it trains: dropout, or whole layers left out."""
-    drawing: tuple[type[nn.Module], ...] = (nn.modules.dropout._DropoutNd,)
+    drawing: tuple[Any, ...] = (nn.modules.dropout._DropoutNd,)
     if "torchvision.ops" in sys.modules:  # no layer of it is there before that, and it takes seconds to import
         drawing += (sys.modules["torchvision.ops"].StochasticDepth,)
     return any(isinstance(part, drawing) and part.p > 0 for part in module.modules())

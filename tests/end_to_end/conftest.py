@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from sweeps import document
 from sweeps.cli import app
+from tests.end_to_end.faults import REPOSITORY, History, undisturbed
+from tests.end_to_end.faults import SPEC as DISTURBED
 
-REPOSITORY = Path(__file__).parents[2]
 # Four pruned trials and three twins on few digits; one learning rate of the three can only diverge.
 SPEC = """
 name: small
@@ -79,3 +80,11 @@ def launch(folder: Path, text: str = SPEC, **environment: str) -> Launched:
 def launched(tmp_path_factory: pytest.TempPathFactory) -> Launched:
     """The small sweep, finished."""
     return launch(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture(scope="session")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, History]:
+    """Histories of the sweep that faults are done to, undisturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "spec.yaml").write_text(DISTURBED)
+    return undisturbed(folder / "spec.yaml", folder / "storage")

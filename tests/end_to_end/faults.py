@@ -8,10 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -19,9 +19,37 @@ from sweeps import document, records
 from sweeps.data import load
 from sweeps.launch import plan
 from sweeps.trial import TrialRun
-from tests.end_to_end.conftest import REPOSITORY
 
+if TYPE_CHECKING:
+    from cluster.local_cluster import LocalCluster
+
+REPOSITORY = Path(__file__).parents[2]
 PATIENCE_SECONDS = 250.0
+
+# A twin and a sibling that forks from it; epochs that take long enough to be killed in.
+SPEC = """
+name: faults
+trial:
+  data: {kind: digits, validation: 300, train_size: 1000}
+  model: {kind: mlp, widths: [128, 128]}
+  training: {epochs: 20, batch_size: 10, optimiser: {kind: sgd, lr: 0.01, momentum: 0.9}}
+  prune: {rule: mp_threshold, aggressiveness: 0.8, start: 14, every: 2}
+replicates: {initialisation: 2}
+checkpoints: {minutes: null, epochs: 3}
+"""
+MANY = """
+name: many
+trial:
+  data: {kind: digits, validation: 300, train_size: 500}
+  model: {kind: mlp, widths: [16]}
+  training: {epochs: 6, batch_size: 25}
+  prune: {rule: none}
+space:
+  training.optimiser.lr: {grid: [RATES]}
+replicates: {initialisation: 1}
+checkpoints: {minutes: null, epochs: 2}
+tracking: {pictures: 0}
+""".replace("RATES", ", ".join(str(n / 1000) for n in range(1, 61)))
 
 
 @dataclass(frozen=True)
@@ -77,6 +105,53 @@ class Driver:
         output, _ = self.process.communicate(timeout=PATIENCE_SECONDS)
         assert self.process.returncode == 0, output
         return output
+
+
+class Node:
+    """A node of a local cluster, to be lost as if its power had failed, and started anew."""
+
+    def __init__(self, here: LocalCluster, service: str) -> None:
+        self._folder, self._owned = here.state.folder, here.services[service]
+
+    def _family(self) -> list[psutil.Process]:
+        process = self._owned.process
+        return [process, *process.children(recursive=True)] if process is not None else []
+
+    def trainers(self) -> list[psutil.Process]:
+        """Its workers that train."""
+        return [process for process in self._family() if "Trainable" in _title(process)]
+
+    def hold(self) -> None:
+        """Let its trials wait."""
+        for process in self.trainers():
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+
+    def go_on(self) -> None:
+        """Let its trials go on."""
+        for process in self.trainers():
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+    def lose(self) -> None:
+        """End everything that belongs to it."""
+        family = self._family()
+        self._command, self._environment = family[0].cmdline(), family[0].environ()
+        kill(family)
+
+    def start(self) -> None:
+        """Start it again, as another node for Ray, with the token that it had."""
+        with self._owned.log.open("ab") as log:
+            process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        process.returncode = 0  # the cluster ends it: it bears its mark
+        self._owned = replace(self._owned, pid=process.pid, created=psutil.Process(process.pid).create_time())
 
 
 def _title(process: psutil.Process) -> str:

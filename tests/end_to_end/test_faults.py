@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import random
 import re
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -16,32 +14,12 @@ from pathlib import Path
 
 import pytest
 
-import cluster
-from cluster.local_cluster import LocalCluster
-from sweeps import nodes, records
+from sweeps import launches, records
+from sweeps.wording import times
 from tests.end_to_end.conftest import command
-from tests.end_to_end.faults import History, assert_nothing_was_lost, driver, kill, undisturbed
+from tests.end_to_end.faults import MANY, SPEC, History, assert_nothing_was_lost, driver, kill, undisturbed
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(600)]
-
-# A twin and a sibling that forks from it; epochs that take long enough to be killed in.
-SPEC = """
-name: faults
-trial:
-  data: {kind: digits, validation: 300, train_size: 1000}
-  model: {kind: mlp, widths: [128, 128]}
-  training: {epochs: 20, batch_size: 10, optimiser: {kind: sgd, lr: 0.01, momentum: 0.9}}
-  prune: {rule: mp_threshold, aggressiveness: 0.8, start: 14, every: 2}
-replicates: {initialisation: 2}
-checkpoints: {minutes: null, epochs: 3}
-"""
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, History]:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "spec.yaml").write_text(SPEC)
-    return undisturbed(folder / "spec.yaml", folder / "storage")
 
 
 def test_a_killed_worker_is_started_again_and_goes_on(tmp_path: Path, expected: dict[str, History]):
@@ -70,21 +48,6 @@ def test_a_killed_driver_leaves_what_the_same_command_goes_on_from(tmp_path: Pat
     assert any(record.get("resumed_at") for record in told)
 
 
-MANY = """
-name: many
-trial:
-  data: {kind: digits, validation: 300, train_size: 500}
-  model: {kind: mlp, widths: [16]}
-  training: {epochs: 6, batch_size: 25}
-  prune: {rule: none}
-space:
-  training.optimiser.lr: {grid: [RATES]}
-replicates: {initialisation: 1}
-checkpoints: {minutes: null, epochs: 2}
-tracking: {pictures: 0}
-""".replace("RATES", ", ".join(str(n / 1000) for n in range(1, 61)))
-
-
 @pytest.mark.timeout(900)
 def test_ten_killed_workers_cost_no_replicate_of_sixty_trials(tmp_path: Path):
     (tmp_path / "alone.yaml").write_text(MANY)
@@ -102,19 +65,27 @@ def test_ten_killed_workers_cost_no_replicate_of_sixty_trials(tmp_path: Path):
     told = assert_nothing_was_lost(run.folder, expected)
     assert len(told) == 60
     assert killed == 10
+    status = json.loads(command("status", "many", "--storage", run.storage, "--json").stdout)
+    assert 1 <= status["workers_lost"] <= 10  # one that is killed between two trials takes nothing with it
+    assert f"Workers were lost {times(status['workers_lost'])}" in (run.folder / "report.html").read_text()
 
 
 def test_a_driver_killed_at_random_moments_ends_by_the_same_command(tmp_path: Path, expected: dict[str, History]):
     draw = random.Random(11)
-    for _ in range(4):
+    moments = [1 + number + draw.random() for number in range(10)]  # seconds, spread over a whole launch
+    draw.shuffle(moments)
+    for moment in moments:
         with driver(tmp_path, SPEC) as run:
-            time.sleep(draw.uniform(2.0, 14.0))
+            time.sleep(moment)
             family = run.family()
             run.process.kill()
             kill(family)
     with driver(tmp_path, SPEC) as last:
         last.finish()
     assert_nothing_was_lost(last.folder, expected)
+    *killed, ended = launches.read(last.folder)
+    assert ended["outcome"]["complete"]
+    assert (last.folder / "report.html").read_text().count("did not say: still running, or killed") >= len(killed)
 
 
 BAD = """
@@ -240,133 +211,3 @@ def _by_status(sweep: Path) -> dict[str, dict[Path, bytes]]:
 def _lines(sweep: Path) -> Iterator[str]:
     for path in sweep.glob("trials/*/*/history.jsonl"):
         yield from path.read_text().splitlines()
-
-
-@pytest.mark.parametrize("what", ["record", "line", "checkpoint"])
-def test_what_is_cut_off_is_made_again(tmp_path: Path, expected: dict[str, History], what: str):
-    with driver(tmp_path, SPEC) as run:
-        run.wait_for(run.checkpoints, "checkpoint")
-        family = run.family()
-        run.process.kill()
-        kill(family)
-    cut = {
-        "record": lambda: next(run.folder.glob("trials/*/*/history.jsonl")).with_name("record.json"),
-        "line": lambda: next(run.folder.glob("trials/*/*/history.jsonl")),
-        "checkpoint": lambda: run.checkpoints()[-1],
-    }[what]()
-    content = cut.read_bytes() if cut.exists() else b'{"format": 1, "status": "fin'
-    cut.write_bytes(content[:-7])
-    with driver(tmp_path, SPEC) as again:
-        again.finish()
-    assert_nothing_was_lost(again.folder, expected)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 32 megabytes."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(place)],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if made.returncode:
-        if os.environ.get("CI"):
-            pytest.fail(f"no small disk: {made.stderr}")
-        pytest.skip(f"mounting a small disk needs root: {made.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
-
-
-def fill(path: Path) -> None:
-    """Write until the disk is full."""
-    handle = os.open(path, os.O_CREAT | os.O_WRONLY)
-    try:
-        while True:
-            os.write(handle, b"0" * 4096)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-    finally:
-        os.close(handle)
-
-
-def test_a_full_disk_ends_a_sweep_in_order_and_launching_goes_on(
-    small_disk: Path, tmp_path: Path, expected: dict[str, History]
-):
-    spec = tmp_path / "spec.yaml"
-    spec.write_text(SPEC)
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    with driver(tmp_path, SPEC, storage=small_disk, arguments=["--tracking-uri", uri]) as run:
-        run.wait_for(lambda: list(run.folder.glob("trials/*/*/history.jsonl")), "history")
-        stuffing = small_disk / "stuffing"
-        fill(stuffing)
-        shown, _ = run.process.communicate(timeout=250)
-        assert run.process.returncode == 2, shown
-    assert "can not be written: No space left on device" in shown
-    assert "launch again" in shown
-    stuffing.unlink()
-    done = command("run", spec, "--storage", small_disk, "--tracking-uri", uri)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert_nothing_was_lost(run.folder, expected)
-
-
-# The node that asks first ends every process; on the others trials wait until it has ended two.
-SOUND = """
-import os
-import signal
-import time
-from pathlib import Path
-import ray
-from sweeps.initialisations import INITIALISATIONS
-
-@INITIALISATIONS.register(version=1)
-def that_needs_a_sound_node(module, generator, inputs):
-    \"\"\"Ends its process on one node.\"\"\"
-    here, unsound = ray.get_runtime_context().get_node_id(), Path(os.environ["UNSOUND_NODE"])
-    unsound.mkdir(exist_ok=True)
-    try:
-        (unsound / "first").symlink_to(here)
-    except FileExistsError:
-        pass
-    if os.readlink(unsound / "first") == here:
-        (unsound / str(os.getpid())).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    while len(list(unsound.iterdir())) < 3:
-        time.sleep(0.1)
-"""
-
-
-@pytest.fixture(scope="module")
-def three_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    """A cluster whose workers have a plugin, and a place to say which node is unsound."""
-    folder = tmp_path_factory.mktemp("nodes")
-    (folder / "sound_nodes.py").write_text(SOUND)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *sys.path]))
-        patch.setenv("UNSOUND_NODE", str(folder / "unsound"))
-        with cluster.local(nodes=3, cpus=1, mlflow=False, state=folder / "cluster") as here:
-            yield here
-
-
-def test_a_node_that_loses_every_worker_is_avoided_and_named(tmp_path: Path, three_nodes: LocalCluster):
-    text = MANY.replace("name: many", "name: unsound\nplugins: [sound_nodes]")
-    text = text.replace("prune:", "initialisation: {kind: that_needs_a_sound_node}\n  prune:")
-    text = re.sub(r"grid: \[.*\]", "grid: [0.01, 0.02, 0.03, 0.04, 0.05, 0.06]", text)
-    text += "limits: {retries: 5, node_failures: 2}\n"
-    with driver(tmp_path, text, environment=three_nodes.environment) as run:
-        shown = run.finish()
-    events = nodes.read(run.folder)
-    [avoided] = [event for event in events if event["event"] == "avoided"]
-    assert events[-1] == avoided
-    assert {event["node"] for event in events} == {avoided["node"]}
-    assert len(avoided["trials"]) == 2
-    assert all("worker" in event["why"] for event in events[:-1])
-    told = list(records.records(run.folder))
-    assert Counter(record["status"] for record in told) == {"finished": 6}
-    assert avoided["node"] not in {record["environment"]["node"] for record in told}
-    status = command("status", "unsound", "--storage", run.storage).stdout
-    for said in (shown, status, (run.folder / "report.html").read_text()):
-        assert f"Node {avoided['node'][:12]} ({avoided['host']}) is avoided" in said

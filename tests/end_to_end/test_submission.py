@@ -68,6 +68,10 @@ def test_a_submitted_sweep_is_followed_stopped_and_gone_on_with(here: dict[str, 
     on_cluster("submit", spec, *there)
     log = until(lambda: on_cluster("logs", "sent", "--address", url), "SUCCEEDED.*replicates:")
     assert "trained 9 replicates" in log
+    trial = next(storage.glob("sent/trials/*")).name
+    assert f"{trial}/" in on_cluster("logs", "sent", trial, *there)
+    on_cluster("submit", spec, *there, "--retry", "failed")
+    until(lambda: on_cluster("logs", "sent", "--address", url), "SUCCEEDED.*nothing to retry")
 
 
 @pytest.mark.slow
@@ -99,3 +103,16 @@ def test_a_relative_storage_and_a_password_in_an_address_are_refused(tmp_path: P
     assert "storage: 's3://bucket' is an address; allowed: an absolute path" in bucket.stderr
     assert "tracking.uri: an address with a password" in done.stderr
     assert "secret" not in done.stderr
+
+
+def test_an_address_where_no_driver_can_connect_is_refused_before_anything_starts(tmp_path: Path):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(SPEC)
+    for address, message in (
+        ("127.0.0.1:9", "no Ray at '127.0.0.1:9': nobody answers"),
+        ("http://127.0.0.1:8265", "takes jobs (sweeps submit SPEC --address http://127.0.0.1:8265)"),
+    ):
+        done = command("run", spec, "--storage", tmp_path / "storage", "--address", address, timeout=100)
+        assert done.returncode == 2, done.stdout
+        assert message in " ".join(done.stderr.split())
+        assert not (tmp_path / "storage" / "small").exists()

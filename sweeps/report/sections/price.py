@@ -20,6 +20,7 @@ COLUMNS = [
     Column("forked", True, "replicates that did"),
     Column("continued", True, "replicates that went on from a checkpoint"),
     Column("retried", True, "replicates that had failed in an earlier launch"),
+    Column("workers lost", True, "times that a trial was begun again since its worker or node was"),
     Column("time planned"),
     Column("time taken", True, "from the first training's begin to the last record"),
 ]
@@ -57,7 +58,7 @@ def _row(launch: Mapping[str, Any]) -> list[str]:
             "—",
             "did not say: still running, or killed",
             forks,
-            *["—"] * 3,
+            *["—"] * 4,
             _price(launch),
             "—",
         ]
@@ -65,7 +66,7 @@ def _row(launch: Mapping[str, Any]) -> list[str]:
     ended = ", ".join(f"{count:,} {status}" for status, count in sorted(statuses.items())) or "none ended"
     if not outcome["complete"]:
         ended += f"; ended early: {outcome['why'] or 'interrupted'}"
-    counts = [f"{outcome[name]:,}" for name in ("forked", "continued", "retried")]
+    counts = [f"{outcome.get(name, 0):,}" for name in ("forked", "continued", "retried", "workers_lost")]
     took = duration(outcome["training_seconds"])
     return [began, to_train, f"{sum(statuses.values()):,}", ended, forks, *counts, _price(launch), took]
 
