@@ -45,7 +45,7 @@ class Answer:
     @cached_property
     def spec(self) -> TrialSpec:
         """Its configuration, ready to be run: `sweeps.run_trial(answer.spec)`."""
-        from sweeps.spec import build_trial
+        from sweeps.assembly import build_trial
 
         return build_trial(self.config)
 

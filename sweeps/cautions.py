@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sweeps.errors import SpecError
 from sweeps.planning import Plan, PlannedTrial
-from sweeps.spec import Resources
+from sweeps.spec_means import Resources
 from sweeps.texts import Texts
 from sweeps.trial_spec import TrialSpec
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sweeps import checkpoint, layout, records
 from sweeps.identity import trial_id
 from sweeps.planning import PlannedReplicate, PlannedTrial, Progress
-from sweeps.spec import Resources
+from sweeps.spec_means import Resources
 from sweeps.wording import counted
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from sweeps import checkpoint, forks
 from sweeps.checkpoint import Checkpoint
 from sweeps.layout import Stack
 from sweeps.planning import PlannedTrial
-from sweeps.spec import Checkpoints
+from sweeps.spec_means import Checkpoints
 
 log = logging.getLogger(__name__)
 

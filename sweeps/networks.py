@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 import rmt
 from sweeps import models
+from sweeps.assembly import build_trial
 from sweeps.choosing import rank
 from sweeps.errors import SpecError, SweepNotFound
 from sweeps.origin import WEIGHTS, Named, Origin, Source, origin_of
-from sweeps.spec import build_trial
 
 if TYPE_CHECKING:
     import os

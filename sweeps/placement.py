@@ -15,7 +15,7 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.util.placement_group import PlacementGroup, placement_group
 
 from sweeps.nodes import Node, Nodes
-from sweeps.spec import Resources
+from sweeps.spec_means import Resources
 
 # How often to look whether any node is left that is not avoided.
 LOOK_SECONDS = 10.0

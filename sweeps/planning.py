@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sweeps import records
-from sweeps.assembly import Assembly
+from sweeps.assembly import Assembly, build_trial
 from sweeps.document import Document
 from sweeps.errors import Problem, SpecError
 from sweeps.identity import Namer
 from sweeps.points import points_of
 from sweeps.seeds import Seeds, crossed
 from sweeps.space import Point
-from sweeps.spec import SweepSpec, build_trial
+from sweeps.spec import SweepSpec
 from sweeps.status import Status
 from sweeps.texts import Texts
 from sweeps.trial_spec import Data, TrialSpec

@@ -7,7 +7,7 @@ from typing import Any
 
 from sweeps.planning import Plan
 from sweeps.seeds import SOURCES
-from sweeps.spec import Replicates
+from sweeps.spec_replicates import Replicates
 
 LEVEL, POWER = 0.95, 0.8
 """The level of the comparisons that reports make, and the share of experiments that would find the effect."""

@@ -16,7 +16,7 @@ from sweeps.errors import Problem, SpecError
 from sweeps.forks import Forks
 from sweeps.planning import Plan, PlannedTrial, Progress
 from sweeps.price_pace import LEVEL, Pace, Shapes, observed, total
-from sweeps.spec import Resources
+from sweeps.spec_means import Resources
 from sweeps.wording import counted
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from sweeps.errors import Problem, SpecError, SweepError
 from sweeps.planning import Plan, PlannedTrial, Progress
 from sweeps.price_pace import Pace, Shapes
 from sweeps.result import TrialResult
-from sweeps.spec import Resources
+from sweeps.spec_means import Resources
 from sweeps.status import Status
 from sweeps.wording import counted
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import SweepError
-from sweeps.spec import Resources
+from sweeps.spec_means import Resources
 
 ANSWER_SECONDS = 10.0
 

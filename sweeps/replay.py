@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps import layout, records, storage
+from sweeps.assembly import build_trial
 from sweeps.environment import environment
 from sweeps.errors import SweepError, SweepNotFound
 from sweeps.origin import Root
 from sweeps.overview import trial_in
 from sweeps.replayed import Account, Replay
-from sweeps.spec import build_trial
 from sweeps.status import Status
 
 if TYPE_CHECKING:

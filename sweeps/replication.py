@@ -24,7 +24,7 @@ from sweeps import records
 from sweeps.errors import StorageError
 from sweeps.planning import Plan, PlannedTrial, plan_trial
 from sweeps.seeds import Seeds, crossed
-from sweeps.spec import Replicates
+from sweeps.spec_replicates import Replicates
 from sweeps.status import Status
 
 if TYPE_CHECKING:

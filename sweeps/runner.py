@@ -40,7 +40,8 @@ from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.progress import SweepProgress
 from sweeps.result import ReplicateResult, record_of
 from sweeps.search.adaptive import Search
-from sweeps.spec import Resources, SweepSpec
+from sweeps.spec import SweepSpec
+from sweeps.spec_means import Resources
 from sweeps.status import Status
 from sweeps.stopping import Judge
 from sweeps.trainable import ReplicatesTrainable, pending

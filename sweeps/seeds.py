@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from sweeps.spec import Replicates
+    from sweeps.spec_replicates import Replicates
 
 SOURCES = ("initialisation", "data_order", "split")
 

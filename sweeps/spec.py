@@ -7,43 +7,27 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge, Gt, Le
 from pydantic import (
-    BeforeValidator,
     Field,
     PrivateAttr,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from rmt.registry import Registry
 from sweeps import document as documents
-from sweeps.assembly import Assembly, build_trial
+from sweeps import spec_check
+from sweeps.assembly import build_trial
 from sweeps.choice import Choice, Closed
 from sweeps.errors import Problem, SelectionOnTest, SpecError
 from sweeps.explain import explain
-from sweeps.space import Dimension, Space
+from sweeps.space import Dimension
+from sweeps.spec_means import Budget, Checkpoints, Limits, Resources, Tracking
+from sweeps.spec_replicates import Replicates
 from sweeps.trial_spec import TrialSpec
 
 NAME_PATTERN = r"^[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*$"
-
-
-def _check_seeds(given: Any) -> int | list[int]:
-    whole = all(isinstance(seed, int) and not isinstance(seed, bool) for seed in _as_list(given))
-    if whole and isinstance(given, int) and given >= 1:
-        return given
-    if whole and isinstance(given, list) and given and min(given) >= 0 and len(set(given)) == len(given):
-        return given
-    raise ValueError("must be a number of seeds, 1 or more, or a list of different seeds, 0 or more")
-
-
-def _as_list(given: Any) -> list[Any]:
-    return given if isinstance(given, list) else [given]
-
-
-Seeds = Annotated[int | list[int], BeforeValidator(_check_seeds)]
 
 
 class Design(Choice):
@@ -67,42 +51,6 @@ class Design(Choice):
         from sweeps.search import SEARCHERS
 
         return self.kind in SEARCHERS
-
-
-class Until(Closed):
-    """When a trial has seeds enough: its objective's interval is at most so wide, end to end, or it has `max`."""
-
-    interval: Annotated[float, Gt(0)]
-    max: Annotated[int, Ge(3)]
-
-
-class Replicates(Closed):
-    """How often a trial is repeated: a number of seeds, or the seeds themselves, per source of chance.
-
-    With `until`, `initialisation` is how many a trial begins with; more are added where they are needed.
-    """
-
-    initialisation: Seeds = 5
-    data_order: Seeds = 1
-    split: Seeds = 1
-    until: Until | None = None
-
-    @field_validator("until")
-    @classmethod
-    def _can_grow(cls, until: Until | None, others: ValidationInfo) -> Until | None:
-        first = others.data.get("initialisation")
-        if until is None or first is None:
-            return until
-        if isinstance(first, list) or first < 2:
-            raise ValueError(f"needs initialisation to be a number of seeds, 2 or more; got {first}")
-        if until.max < first:
-            raise ValueError(f"max is {until.max}, less than the {first} initialisation seeds to begin with")
-        return until
-
-    def seeds(self, source: str) -> list[int]:
-        """Seeds of one source of chance."""
-        given = getattr(self, source)
-        return given if isinstance(given, list) else list(range(given))
 
 
 class Objective(Closed):
@@ -133,65 +81,6 @@ class Stopper(Choice):
     metric: str | None = None
     statistic: Literal["mean", "median", "sd", "ci_low", "ci_high"] | None = None
     mode: Literal["max", "min"] | None = None
-
-
-class Resources(Closed):
-    """What one trial may use; `stack` is the most replicates that are trained as one, by memory if `auto`."""
-
-    cpus: Annotated[float, Gt(0)] = 1
-    gpus: Annotated[float, Ge(0)] = 0
-    stack: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
-
-    @property
-    def threads(self) -> int:
-        """CPU threads of one trial."""
-        return max(1, int(self.cpus))
-
-    @property
-    def device(self) -> str:
-        """`cpu` or `cuda`."""
-        return "cuda" if self.gpus else "cpu"
-
-
-class Checkpoints(Closed):
-    """How often a stack's training is saved, whichever comes first; null: not for that reason."""
-
-    minutes: Annotated[float, Gt(0)] | None = 5
-    epochs: Annotated[int, Ge(1)] | None = None
-
-
-class Budget(Closed):
-    """How much a sweep may be; null is no limit. Twins count as trials, hours are those of one launch."""
-
-    max_trials: Annotated[int, Ge(1)] | None = None
-    max_hours: Annotated[float, Gt(0)] | None = None
-    max_gpu_hours: Annotated[float, Gt(0)] | None = None
-
-
-class Limits(Closed):
-    """What ends a trial that goes wrong.
-
-    `retries`: how often a trial is begun again whose worker or node was lost; its own exceptions are not retried.
-    `node_failures`: a node on which so many trials in a row lose their worker gets no more of them; null: it does.
-    `trial_minutes`: what trains longer in one launch ends as `failed`, saved, so that another launch goes on.
-    """
-
-    retries: Annotated[int, Ge(0)] = 3
-    node_failures: Annotated[int, Ge(1)] | None = 3
-    trial_minutes: Annotated[float, Gt(0)] | None = None
-
-
-class Tracking(Closed):
-    """Where the projection goes (null: the SQLite store inside the storage), and what of files it takes along.
-
-    `weights` of no replicate, of those of the `best` trials once the sweep has ended, or of all; pictures of the
-    spectra and curves of the best `pictures` trials, drawn when the sweep has ended.
-    """
-
-    uri: str | None = None
-    weights: Literal["none", "best", "all"] = "none"
-    best: Annotated[int, Ge(1)] = 3
-    pictures: Annotated[int, Ge(0), Le(100)] = 12
 
 
 class SweepSpec(Closed):
@@ -316,28 +205,9 @@ def build_spec(plain: Any, *, source: str = "the spec") -> SweepSpec:
     except ValidationError as error:
         raise SpecError(explain(error, SweepSpec, plain)) from None
     spec._given = dict(plain)
-    if problems := list(dict.fromkeys(_check(spec))):
+    if problems := list(dict.fromkeys(spec_check.problems_of(spec))):
         raise SpecError(problems)
     return spec
-
-
-def _check_stopper(spec: SweepSpec) -> Iterable[Problem]:
-    if spec.stopper is not None:
-        from sweeps.stoppers.check import problems
-
-        yield from problems(spec)
-
-
-def _check_search(spec: SweepSpec) -> Iterable[Problem]:
-    if spec.design.is_adaptive:
-        from sweeps.search.check import problems
-
-        yield from problems(spec)
-    elif len(spec.objectives) > 1:
-        message = (
-            f"{len(spec.objectives)} are followed by a search algorithm only; got design.kind {spec.design.kind}"
-        )
-        yield Problem("objectives", message)
 
 
 def _load_plugins(modules: Any) -> None:
@@ -346,56 +216,6 @@ def _load_plugins(modules: Any) -> None:
 
     if isinstance(modules, list) and all(isinstance(module, str) for module in modules):
         plugins.load(modules)
-
-
-def _check(spec: SweepSpec) -> Iterable[Problem]:
-    from sweeps import points
-
-    yield from _check_budget(spec)
-    assembly = Assembly(spec.trial_document())
-    conditions = list(points.check_conditions(spec, assembly))
-    yield from conditions
-    if conditions:
-        return
-    yield from points.check_design(spec)
-    try:
-        points.read_exclusions(spec, assembly)
-    except SpecError as error:
-        yield from error.problems
-    yield from _check_space(spec, points.space_of(spec))
-    yield from _check_stopper(spec)
-    yield from _check_search(spec)
-
-
-def _check_budget(spec: SweepSpec) -> Iterable[Problem]:
-    if spec.budget.max_trials == 1 and spec.baseline and spec.trial.is_pruned:
-        message = "1 has no room for a pruned trial and its twin; allowed: 2 or more, or baseline: false"
-        yield Problem("budget.max_trials", message)
-    if spec.budget.max_gpu_hours is not None and not spec.resources.gpus:
-        message = "without a GPU it limits nothing; allowed: with resources.gpus above 0, or null"
-        yield Problem("budget.max_gpu_hours", message)
-
-
-def _check_space(spec: SweepSpec, space: Space) -> Iterable[Problem]:
-    # What only the whole trial can tell is left to the plan where a point may be excluded for it.
-    build = Assembly(spec.trial_document()).check if spec.exclude else spec.trial_at
-    for path, dimension in spec.space.items():
-        above = space.witness(path) or {}
-        for value in dimension.ends:
-            try:
-                build({**above, path: value})
-            except SpecError as error:
-                # Another dimension may be what makes this value valid (epochs and a pruning interval): the
-                # plan checks whole points, here only what is wrong about this path is reported.
-                yield from (
-                    Problem(f"space.{path}", p.message if p.path == path else str(p))
-                    for p in error.problems
-                    if _concerns(p.path, path)
-                )
-
-
-def _concerns(problem: str, path: str) -> bool:
-    return problem == path or problem.startswith(f"{path}.") or path.startswith(f"{problem}.")
 
 
 def load_spec(source: str | os.PathLike[str] | Mapping[str, Any], *, overrides: Iterable[str] = ()) -> SweepSpec:

@@ -20,7 +20,8 @@ from sweeps.keeping import Keeping
 from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.result import TrialResult
 from sweeps.seeds import Seeds, crossed
-from sweeps.spec import Checkpoints, Replicates
+from sweeps.spec_means import Checkpoints
+from sweeps.spec_replicates import Replicates
 from sweeps.stack_run import Member, StackRun
 from sweeps.status import Status
 from sweeps.summary import summarise

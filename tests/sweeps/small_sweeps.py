@@ -11,7 +11,7 @@ from typing import Any
 from sweeps import records
 from sweeps.planning import PlannedTrial, plan_trial
 from sweeps.seeds import Seeds
-from sweeps.spec import Checkpoints
+from sweeps.spec_means import Checkpoints
 from sweeps.trial import TrialRun
 from sweeps.trial_spec import TrialSpec
 from tests.sweeps.small_trials import digits

@@ -12,7 +12,7 @@ import pytest
 from sweeps import records
 from sweeps.planning import PlannedTrial
 from sweeps.seeds import Seeds
-from sweeps.spec import Checkpoints
+from sweeps.spec_means import Checkpoints
 from tests.sweeps.small_sweeps import Undisturbed, about, open_run, outcome, planned, poison, train
 from tests.sweeps.small_trials import trial
 

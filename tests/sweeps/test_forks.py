@@ -12,7 +12,7 @@ from sweeps.forks import FOLDER, Forks, Leftovers, adopt, family_of, plan_forks,
 from sweeps.overview import log_of
 from sweeps.planning import Plan, PlannedTrial, make_plan
 from sweeps.seeds import Seeds
-from sweeps.spec import Resources
+from sweeps.spec_means import Resources
 from sweeps.trial_spec import TrialSpec
 from tests.sweeps.small_sweeps import SEEDS, Undisturbed, about, open_run, outcome, planned, poison, train
 from tests.sweeps.small_trials import digits, training, trial

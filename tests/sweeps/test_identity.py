@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from sweeps.assembly import build_trial
 from sweeps.identity import (
     active_fields,
     current_defaults,
@@ -11,7 +12,6 @@ from sweeps.identity import (
     trial_identity,
 )
 from sweeps.seeds import Seeds
-from sweeps.spec import build_trial
 
 PRUNED: dict[str, Any] = {
     "model": {"kind": "mlp", "widths": [32]},

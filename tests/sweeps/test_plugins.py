@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from sweeps import plugins
+from sweeps.assembly import build_trial
 from sweeps.errors import SpecError
 from sweeps.identity import trial_identity
 from sweeps.initialisations import INITIALISATIONS
-from sweeps.spec import build_spec, build_trial
+from sweeps.spec import build_spec
 
 REPOSITORY = Path(__file__).parents[2]
 STARTS = '''

@@ -10,7 +10,8 @@ from sweeps.planning import Plan, make_plan
 from sweeps.price import Price, price, slots_of
 from sweeps.price_quote import quote
 from sweeps.progress import duration
-from sweeps.spec import Resources, build_spec
+from sweeps.spec import build_spec
+from sweeps.spec_means import Resources
 
 SPEC: dict[str, Any] = {
     "name": "p",

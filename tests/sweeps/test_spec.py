@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from sweeps import document
+from sweeps.assembly import build_trial
 from sweeps.errors import SpecError
 from sweeps.seeds import Seeds, crossed
-from sweeps.spec import build_spec, build_trial, load_spec
+from sweeps.spec import build_spec, load_spec
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DESIGN = """

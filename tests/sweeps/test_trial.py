@@ -8,11 +8,11 @@ from safetensors.torch import load as load_weights
 
 from rmt.measures import MEASURES, ModuleSubject
 from sweeps import records, run_trial
+from sweeps.assembly import build_trial
 from sweeps.data import load
 from sweeps.origin import arrays_in
 from sweeps.planning import plan_trial
 from sweeps.seeds import Seeds
-from sweeps.spec import build_trial
 from sweeps.status import Status
 from sweeps.trial import TrialRun
 

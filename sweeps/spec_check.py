@@ -1,0 +1,85 @@
+"""What only a whole spec can tell: whether its parts fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from sweeps import points
+from sweeps.assembly import Assembly
+from sweeps.errors import Problem, SpecError
+from sweeps.space import Space
+
+if TYPE_CHECKING:
+    from sweeps.spec import SweepSpec
+
+
+def problems_of(spec: SweepSpec) -> Iterable[Problem]:
+    """What is wrong with a spec whose fields are each right: budget, conditions, both ends of every dimension.
+
+    The same problem may come more than once, from several dimensions.
+    """
+    yield from _check_budget(spec)
+    assembly = Assembly(spec.trial_document())
+    conditions = list(points.check_conditions(spec, assembly))
+    yield from conditions
+    if conditions:
+        return
+    yield from points.check_design(spec)
+    try:
+        points.read_exclusions(spec, assembly)
+    except SpecError as error:
+        yield from error.problems
+    yield from _check_space(spec, points.space_of(spec))
+    yield from _check_stopper(spec)
+    yield from _check_search(spec)
+
+
+def _check_budget(spec: SweepSpec) -> Iterable[Problem]:
+    if spec.budget.max_trials == 1 and spec.baseline and spec.trial.is_pruned:
+        message = "1 has no room for a pruned trial and its twin; allowed: 2 or more, or baseline: false"
+        yield Problem("budget.max_trials", message)
+    if spec.budget.max_gpu_hours is not None and not spec.resources.gpus:
+        message = "without a GPU it limits nothing; allowed: with resources.gpus above 0, or null"
+        yield Problem("budget.max_gpu_hours", message)
+
+
+def _check_space(spec: SweepSpec, space: Space) -> Iterable[Problem]:
+    # What only the whole trial can tell is left to the plan where a point may be excluded for it.
+    build = Assembly(spec.trial_document()).check if spec.exclude else spec.trial_at
+    for path, dimension in spec.space.items():
+        above = space.witness(path) or {}
+        for value in dimension.ends:
+            try:
+                build({**above, path: value})
+            except SpecError as error:
+                # Another dimension may be what makes this value valid (epochs and a pruning interval): the
+                # plan checks whole points, here only what is wrong about this path is reported.
+                yield from (
+                    Problem(f"space.{path}", p.message if p.path == path else str(p))
+                    for p in error.problems
+                    if _concerns(p.path, path)
+                )
+
+
+def _concerns(problem: str, path: str) -> bool:
+    return problem == path or problem.startswith(f"{path}.") or path.startswith(f"{problem}.")
+
+
+def _check_stopper(spec: SweepSpec) -> Iterable[Problem]:
+    if spec.stopper is not None:
+        from sweeps.stoppers.check import problems
+
+        yield from problems(spec)
+
+
+def _check_search(spec: SweepSpec) -> Iterable[Problem]:
+    if spec.design.is_adaptive:
+        from sweeps.search.check import problems
+
+        yield from problems(spec)
+    elif len(spec.objectives) > 1:
+        message = (
+            f"{len(spec.objectives)} are followed by a search algorithm only; got design.kind {spec.design.kind}"
+        )
+        yield Problem("objectives", message)
