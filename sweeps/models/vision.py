@@ -48,17 +48,17 @@ def _load(module: nn.Module, path: Path, *, fresh_head: bool) -> None:
     for name, tensor in state.items():
         if name not in own or own[name].shape != tensor.shape:
             wanted = tuple(own[name].shape) if name in own else "no such tensor"
-            raise ValueError(f"{path} has {name} of shape {tuple(tensor.shape)}; the model has {wanted}")
+            raise ValueError(f"weights: {path} has {name} of shape {tuple(tensor.shape)}; the model has {wanted}")
     missing = [name for name in own if name not in state and name.rpartition(".")[0] not in heads]
     if missing:
-        raise ValueError(f"{path} lacks {len(missing)} tensors of the model, the first is {missing[0]}")
+        raise ValueError(f"weights: {path} lacks {len(missing)} tensors of the model, the first is {missing[0]}")
     module.load_state_dict(state, strict=False)
     module.loaded = frozenset(state)  # type: ignore[assignment]  # read by sweeps.initialisations
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
-        raise ValueError(f"there is no file {path}")
+        raise ValueError(f"weights: there is no file {path}")
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 

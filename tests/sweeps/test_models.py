@@ -36,7 +36,7 @@ def test_linear_logits_are_the_default() -> None:
             "no classification model 'resnet17'; it has: ",
         ),
         ({"kind": "torchvision"}, (1, 32, 32), "does not fit examples of shape 1x32x32 in 10 classes"),
-        ({"kind": "torchvision", "weights": "nowhere.pt"}, (3, 32, 32), "there is no file nowhere.pt"),
+        ({"kind": "torchvision", "weights": "nowhere.pt"}, (3, 32, 32), "weights: there is no file nowhere.pt"),
     ],
 )
 def test_what_does_not_fit_says_why(options: dict[str, object], shape: tuple[int, int, int], message: str) -> None:
