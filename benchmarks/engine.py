@@ -3,7 +3,8 @@
 trivial   wall time per trivial trial, next to Ray Tune's own function trainable, both on one Ray of two slots
           that is up. A sweep starts its worker processes once, which import torch; the table says what a trial
           takes with that and without. Records on; the projection to MLflow is a process of its own, not started.
-plan      what `sweeps plan` computes for 100,000 points of five replicates: CPU time, after the imports.
+plan      what `sweeps plan` computes for 100,000 points of five replicates: CPU time, after the imports; and the
+          command itself with them, wall time, which is what a person waits for.
 memory    of the process of `sweeps run` with 10,000 planned trials: its peak while the first ones train, what it
           grows with each that ends, and from both what it has when all have.
 relaunch  `sweeps run` of a finished sweep of 1,000 trials, as a new process: wall time from start to exit.
@@ -47,6 +48,7 @@ from sweeps.spec import build_spec
 from sweeps.storage import write_atomically
 from sweeps.trial import TrialRun
 
+PROGRAM = (sys.executable, "-m", "sweeps")
 POINTS, PLANNED, FINISHED = 100_000, 10_000, 1_000
 WATCHED_SECONDS = 60.0
 TEN_SECONDS, TRIALS = 10.0, 12
@@ -171,11 +173,15 @@ def planning(folder: Path, trials: int) -> None:
     whole = time.process_time() - begun
     show(f"plan: {POINTS:,} points, {made.replicates:,} replicates, seconds", f"{planned:.2f}", "< 5")
     show("plan: the same with forks, price, what seeds show and warnings, seconds", f"{whole:.2f}", "< 5")
+    asked = [*PROGRAM, "plan", str(written(plain, folder)), "--storage", str(folder)]
+    begun = time.perf_counter()
+    subprocess.run(asked, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    show("plan: `sweeps plan` as a command, imports and all, seconds", f"{time.perf_counter() - begun:.1f}")
 
 
 def command(spec: Path, folder: Path) -> list[str]:
     """`sweeps run` as a process."""
-    return [sys.executable, "-m", "sweeps", "run", str(spec), "--storage", str(folder)]
+    return [*PROGRAM, "run", str(spec), "--storage", str(folder)]
 
 
 def written(spec: Mapping[str, Any], folder: Path) -> Path:
