@@ -39,7 +39,7 @@ from sweeps import records
 from sweeps.cautions import cautions
 from sweeps.data import load
 from sweeps.forks import Forks
-from sweeps.planning import Plan, make_plan
+from sweeps.planning import Plan, make_plan, without_collection
 from sweeps.planning_power import detectable
 from sweeps.price_quote import quote
 from sweeps.progress import SweepProgress
@@ -165,12 +165,13 @@ def planning(folder: Path, trials: int) -> None:
     spec = build_spec(plain)
     load(spec.trial.data)
     begun = time.process_time()
-    made, progress = sweeps.plan(spec, storage=folder)
-    planned = time.process_time() - begun
-    quote(made, progress, folder / spec.name)
-    detectable(made)
-    cautions(made)
-    whole = time.process_time() - begun
+    with without_collection():  # as the command does
+        made, progress = sweeps.plan(spec, storage=folder)
+        planned = time.process_time() - begun
+        quote(made, progress, folder / spec.name)
+        detectable(made)
+        cautions(made)
+        whole = time.process_time() - begun
     show(f"plan: {POINTS:,} points, {made.replicates:,} replicates, seconds", f"{planned:.2f}", "< 5")
     show("plan: the same with forks, price, what seeds show and warnings, seconds", f"{whole:.2f}", "< 5")
     asked = [*PROGRAM, "plan", str(written(plain, folder)), "--storage", str(folder)]

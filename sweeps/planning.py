@@ -204,7 +204,7 @@ def make_plan(spec: SweepSpec, fingerprint: Fingerprint) -> Plan:
     points = points_of(spec, assembly)
     builder = _Builder(spec, assembly, once_per_data(fingerprint))
     most = spec.budget.max_trials
-    with _without_collection():
+    with without_collection():
         for number, point in enumerate(points):
             if not builder.add(point, most):
                 return builder.plan(points_left_out=len(points) - number)
@@ -212,7 +212,7 @@ def make_plan(spec: SweepSpec, fingerprint: Fingerprint) -> Plan:
 
 
 @contextmanager
-def _without_collection() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """No search for reference cycles: hundreds of thousands of new objects without one would be searched, over and
     over, together with all that torch has loaded (four fifths of the time of a large plan)."""
     was_enabled = gc.isenabled()

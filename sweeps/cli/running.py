@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,13 +83,16 @@ def plan(
     import sweeps
     from sweeps import storage as storages
     from sweeps.cli import show
+    from sweeps.planning import without_collection
     from sweeps.planning_power import detectable
     from sweeps.price_quote import quote
 
-    made, progress = sweeps.plan(sweeps.load_spec(spec, overrides=set_ or ()), storage=storage)
-    folder = storages.resolve(storage, made.spec.storage) / made.spec.name
-    found = quote(made, progress, folder, cpus=cpus, gpus=gpus, with_pilot=pilot, tell=_tell)
-    power = detectable(made)
+    with nullcontext() if pilot else without_collection():
+        made, progress = sweeps.plan(sweeps.load_spec(spec, overrides=set_ or ()), storage=storage)
+        folder = storages.resolve(storage, made.spec.storage) / made.spec.name
+        found = quote(made, progress, folder, cpus=cpus, gpus=gpus, with_pilot=pilot, tell=_tell)
+        power = detectable(made)
+        cautious = _cautions(made) if not as_json else []
     if as_json:
         known = {"recorded": dict(progress.counts), "others": progress.others, **found.document()}
         known["detectable"] = [one.document() for one in power]
@@ -101,7 +105,7 @@ def plan(
         typer.echo(found.price.line())
     for one in power:
         typer.echo(one.line())
-    _warn(made)
+    _warn(cautious)
     if trials:
         show.plan_trials(made, progress)
 
@@ -120,13 +124,17 @@ def check(spec: SpecFile, set_: Overrides = None) -> None:
     if made.search is not None:
         size = f"{loaded.design.options['trials']} trials at most, chosen as it goes"
     typer.echo(f"{spec} is a valid sweep: {loaded.name}, {size}")
-    _warn(made)
+    _warn(_cautions(made))
 
 
-def _warn(made: Plan) -> None:
+def _cautions(made: Plan) -> list[str]:
     from sweeps.cautions import cautions
 
-    for sentence in cautions(made):
+    return cautions(made)
+
+
+def _warn(sentences: list[str]) -> None:
+    for sentence in sentences:
         typer.secho(f"warning: {sentence}", fg="yellow", err=True)
 
 
