@@ -18,14 +18,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import torch
+from scipy.stats import binom
 
 import sweeps
 from sweeps import launch, tracking, ui
@@ -39,7 +41,7 @@ from tests.sweeps.tracking.recorded import Replicate, SweepOnDisk
 from tests.sweeps.tracking.test_postgres import postgres
 
 EPOCHS, METRICS, REPLICATES = 30, 15, 50
-REPLICATE_SECONDS, PAIRS = 11.0, 4  # what is promised holds for replicates of 10 core-seconds or more
+REPLICATE_SECONDS, PAIRS = 11.0, 9  # what is promised holds for replicates of 10 core-seconds or more
 Clocks = tuple[float, float]
 EXTRA = {f"extra_{i}": 0.1 * i for i in range(METRICS - 11)}
 
@@ -55,10 +57,10 @@ def say(name: str, value: str) -> None:
     print(f"{name:<72} {value}", flush=True)
 
 
-def finished(storage: Path, name: str = "benchmark") -> SweepOnDisk:
-    """50 replicates of 30 epochs and 15 metrics."""
+def finished(storage: Path, name: str = "benchmark", replicates: int = REPLICATES) -> SweepOnDisk:
+    """Replicates of 30 epochs and 15 metrics."""
     sweep = SweepOnDisk(
-        storage, name, epochs=EPOCHS, seeds=REPLICATES // 2, points={"training.optimiser.lr": [0.1]}
+        storage, name, epochs=EPOCHS, seeds=replicates // 2, points={"training.optimiser.lr": [0.1]}
     )
     for replicate in sweep.replicates():
         replicate.append(row | EXTRA for row in replicate.rows(EPOCHS))
@@ -143,66 +145,125 @@ def real(name: str, epochs: int) -> SweepSpec:
     return build_spec(plain)
 
 
-def train(storage: Path, name: str, epochs: int, worker: int, ready: Barrier, done: Queue[Clocks]) -> None:
-    """What one of a sweep's workers does, in a process of its own; says its wall and CPU time."""
+Job = tuple[Path, str, int]
+Run = Callable[[Path, str, int], Clocks]
+
+
+def work(worker: int, jobs: Queue[Job | None], ready: Barrier, done: Queue[Clocks]) -> None:
+    """What one of a sweep's workers does, in a process of its own; says its wall and CPU time of each job."""
     torch.set_num_threads(1)
-    trials, _ = launch.plan(real(name, epochs), storage=storage)
-    data = load(next(iter(trials)).spec.data)
-    own = list(trials)[worker::WORKERS]
-    runs = [TrialRun(trial, trial.replicates, data, sweep=storage / name) for trial in own]
-    ready.wait()
-    wall, cpu = time.perf_counter(), time.process_time()
-    for run in runs:
-        while run.step() is not None:
-            pass
-    done.put((time.perf_counter() - wall, time.process_time() - cpu))
+    while (job := jobs.get()) is not None:
+        storage, name, epochs = job
+        trials, _ = launch.plan(real(name, epochs), storage=storage)
+        data = load(next(iter(trials)).spec.data)
+        own = list(trials)[worker::WORKERS]
+        runs = [TrialRun(trial, trial.replicates, data, sweep=storage / name) for trial in own]
+        ready.wait()
+        wall, cpu = time.perf_counter(), time.process_time()
+        for run in runs:
+            while run.step() is not None:
+                pass
+        done.put((time.perf_counter() - wall, time.process_time() - cpu))
 
 
-def trained(storage: Path, name: str, epochs: int, *, tracked: bool) -> Clocks:
-    """Longest wall time of the workers, and their CPU time together; the projector, if any, has begun before."""
-    made, _ = launch.plan(real(name, epochs), storage=storage)
-    launch._write_plan(storage / name, made)
-    projector = tracking.start_projector(storage, name) if tracked else None
-    while projector is not None and projector.lag() is None and projector.process.poll() is None:
-        time.sleep(0.2)
+@contextmanager
+def workers() -> Iterator[Run]:
+    """Train sweeps on two workers that stay; each gives their mean wall time and CPU time together."""
     context = multiprocessing.get_context("spawn")
     ready, done = context.Barrier(WORKERS), context.Queue()
-    arguments = [(storage, name, epochs, worker, ready, done) for worker in range(WORKERS)]
-    workers = [context.Process(target=train, args=given) for given in arguments]
-    for worker in workers:
-        worker.start()
-    walls, cpus = zip(*(done.get() for _ in workers), strict=True)
-    for worker in workers:
-        worker.join()
-    if projector is not None:
-        lag = projector.finish()
-        if not lag.is_complete:
-            say("NOT PROJECTED", str(lag))
-    return max(walls), sum(cpus)
+    queues = [context.Queue() for _ in range(WORKERS)]
+    processes = [
+        context.Process(target=work, args=(worker, jobs, ready, done)) for worker, jobs in enumerate(queues)
+    ]
+    for process in processes:
+        process.start()
+
+    def run(storage: Path, name: str, epochs: int) -> Clocks:
+        for jobs in queues:
+            jobs.put((storage, name, epochs))
+        walls, cpus = zip(*(done.get() for _ in processes), strict=True)
+        return statistics.mean(walls), sum(cpus)
+
+    try:
+        yield run
+    finally:
+        for jobs in queues:
+            jobs.put(None)
+        for process in processes:
+            process.join()
+
+
+class Trained(NamedTuple):
+    """Seconds of one sweep: its trainings', and the CPU time of its projector before, beside and after them."""
+
+    wall: float
+    cpu: float
+    before: float = 0.0
+    beside: float = 0.0
+    after: float = 0.0
+
+
+def trained(run: Run, storage: Path, name: str, epochs: int, *, tracked: bool) -> Trained:
+    """Train a sweep; its projector, if any, has begun before, as in a sweep, where it starts while Ray does."""
+    made, _ = launch.plan(real(name, epochs), storage=storage)
+    launch._write_plan(storage / name, made)
+    if not tracked:
+        return Trained(*run(storage, name, epochs))
+    ended = os.times()
+    projector = tracking.start_projector(storage, name)
+    process = psutil.Process(projector.process.pid)
+    while projector.lag() is None and projector.process.poll() is None:
+        time.sleep(0.2)
+    before = cpu_of(process)
+    clocks = run(storage, name, epochs)
+    beside = cpu_of(process) - before
+    lag = projector.finish()
+    if not lag.is_complete:
+        say("NOT PROJECTED", str(lag))
+    now = os.times()
+    whole = now.children_user + now.children_system - ended.children_user - ended.children_system
+    return Trained(*clocks, before, beside, whole - before - beside)
 
 
 def slowed(folder: Path, template: Path, seconds: float, pairs: int) -> None:
     """The same real training on two cores with and without a projector beside it, in turns.
 
-    Both cores train all the time, so whatever the projector takes is taken from them. It has started before the
-    clock does, as in a sweep, where it starts while Ray does; its last pass, after the training, holds nobody up.
+    Both cores train all the time and the store is this machine's, so whatever tracking takes is taken from the
+    trainings. The last pass, after them, holds nobody up.
     """
     storage = fresh(folder / "slowed", template)
-    _, cpu = trained(storage, "probe", 20, tracked=False)
-    epochs = max(20, round(20 * seconds * 4 / cpu))
-    times: dict[bool, list[Clocks]] = {False: [], True: []}
-    for pair in range(pairs):
-        for tracked in (False, True) if pair % 2 else (True, False):
-            times[tracked].append(trained(storage, f"run-{pair}-{tracked}", epochs, tracked=tracked))
-    shares = [on[0] / off[0] - 1 for on, off in zip(times[True], times[False], strict=True)]
-    each = statistics.median(cpu for _, cpu in times[False]) / 4
-    say(
-        f"training slowed by tracking, wall, replicates of {each:.1f} core-seconds",
-        f"{statistics.median(shares):+.2%}",
-    )
-    say(f"each of {pairs} pairs", ", ".join(f"{share:+.2%}" for share in shares))
-    others = [one[0] / statistics.median(off[0] for off in times[False]) - 1 for one in times[False]]
-    say("scatter of the runs without tracking about their median", f"{min(others):+.2%} to {max(others):+.2%}")
+    found: dict[bool, list[Trained]] = {False: [], True: []}
+    with workers() as run:
+        trained(run, storage, "warm", 20, tracked=False)
+        probe = trained(run, storage, "probe", 20, tracked=False)
+        epochs = max(20, round(20 * seconds * 4 / probe.cpu))
+        for pair in range(pairs):
+            for tracked in (False, True) if pair % 2 else (True, False):
+                found[tracked].append(trained(run, storage, f"run-{pair}-{tracked}", epochs, tracked=tracked))
+    each = statistics.median(one.cpu for one in found[False]) / 4
+    say("pairs of sweeps with and without tracking; core-seconds of a replicate", f"{pairs}; {each:.1f}")
+    for what in ("wall", "cpu"):
+        ratios = [
+            getattr(on, what) / getattr(off, what) - 1 for on, off in zip(found[True], found[False], strict=True)
+        ]
+        say(f"training slowed by tracking, {what} time", median_of(ratios))
+        say("each pair", ", ".join(f"{ratio:+.1%}" for ratio in ratios))
+    middle = statistics.median(one.wall for one in found[False])
+    scatter = [one.wall / middle - 1 for one in found[False]]
+    say("scatter of the sweeps without tracking about their median", f"{min(scatter):+.1%} to {max(scatter):+.1%}")
+    beside = [one.beside / one.cpu for one in found[True]]
+    say("CPU time of projector and store beside the trainings, of the trainings'", median_of(beside))
+    once = [statistics.median(getattr(one, when) for one in found[True]) for when in ("before", "after")]
+    say("CPU time of the projector's start; of its last pass", "{:.1f} s; {:.1f} s".format(*once))
+
+
+def median_of(values: list[float]) -> str:
+    """Median with its interval from order statistics, whatever the distribution; the range of very few values."""
+    ordered, count = sorted(values), len(values)
+    left = int(binom.ppf(0.025, count, 0.5)) - 1 if count >= 6 else 0  # fewer allow no 95 %
+    sure = 1 - 2 * float(binom.cdf(left, count, 0.5))
+    kind = f"{sure:.0%} interval" if count >= 6 else "range"
+    return f"{statistics.median(ordered):+.2%} ({kind} {ordered[left]:+.2%} to {ordered[-1 - left]:+.2%})"
 
 
 def cpu_of(process: psutil.Process) -> float:
@@ -294,6 +355,27 @@ def answers(folder: Path, template: Path, size: int) -> None:
         say("replicates of 10,000 rows from MLflow to a DataFrame (wall; CPU)", f"{wall:.1f} s; {cpu:.1f} s")
         wall, cpu = timed(lambda: searched(uri, sweep.name))
         say("`mlflow.search_runs` on the same store (wall; CPU)", f"{wall:.1f} s; {cpu:.1f} s")
+        with ui.server(uri) as address:
+            wall, cpu = timed(lambda: sweeps.replicates(sweep.name, source="mlflow", uri=address))
+            say("the same rows behind `mlflow server` (wall; CPU of the client)", f"{wall:.1f} s; {cpu:.1f} s")
+            wall, cpu = timed(lambda: searched(address, sweep.name))
+            say("`mlflow.search_runs` there (wall; CPU of the client)", f"{wall:.1f} s; {cpu:.1f} s")
+
+
+def histories(folder: Path, template: Path) -> None:
+    """Epochs of 100 replicates, from a store and behind a server."""
+    storage = fresh(folder / "histories", template)
+    sweep = finished(storage, replicates=100)
+    tracking.project(storage, sweep.name)
+    uri = store_uri(storage)
+    direct, _ = timed(lambda: sweeps.history(sweep.name, source="mlflow", uri=uri))
+    with ui.server(uri) as address:
+        sweeps.history(sweep.name, source="mlflow", uri=address, metrics=["train_loss"])
+        served, _ = timed(lambda: sweeps.history(sweep.name, source="mlflow", uri=address))
+    say(
+        f"history of 100 replicates x {EPOCHS} x {METRICS}, SQLite; behind a server",
+        f"{direct:.1f} s; {served:.1f} s",
+    )
 
 
 def searched(uri: str, name: str) -> None:
@@ -344,6 +426,7 @@ def main() -> int:
         if only in (None, "answers"):
             for size in [10] if quick else [10, 100]:
                 answers(folder, template, size)
+            histories(folder, template)
             from_records(folder)
         if only == "beside":
             beside_training(folder, template, 100.0)

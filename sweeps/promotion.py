@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweeps.networks import Classifier, Which, accuracy, choose
-from sweeps.origin import Source, origin_of
+from sweeps.origin import Records, Source, origin_of
 
 if TYPE_CHECKING:
     import os
@@ -61,17 +61,20 @@ def promote(
     Raises:
         SweepNotFound: No such sweep, trial, replicate or weights, or its run is not in MLflow.
         StorageError: The network does not give its recorded accuracy here.
-        TrackingError: MLflow does not answer.
+        TrackingError: MLflow does not answer, or its sweep of that name is of another storage.
     """
     from sweeps import mlflow_query
     from sweeps import storage as storages
     from sweeps.data import load
     from sweeps.errors import StorageError
+    from sweeps.tracking.lag import identity
     from sweeps.tracking.promotion import register
     from sweeps.tracking.store import sweep_uri
 
     address = sweep_uri(storages.resolve(storage), name, uri)
     chosen = choose(origin_of(name, source, storage=storage, uri=uri), trial, replicate)
+    if isinstance(chosen.origin, Records):  # replicates of equal configurations have equal names
+        mlflow_query.require_own(name, identity(chosen.origin.folder), address)
     run = mlflow_query.run_id(name, "replicate", chosen.replicate[1], address)
     classifier = chosen.classifier()
     import numpy as np

@@ -8,7 +8,7 @@ bulk: from a server as the JSON that it sends, from a database as rows.
 from sweeps.mlflow_query.files import artifact, artifacts
 from sweeps.mlflow_query.histories import history
 from sweeps.mlflow_query.replicate_table import replicates
-from sweeps.mlflow_query.store import experiment, experiment_tags, run_id, tag
+from sweeps.mlflow_query.store import experiment, experiment_tags, require_own, run_id, tag
 from sweeps.mlflow_query.trial_table import Trials, about, best, trials
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "experiment_tags",
     "history",
     "replicates",
+    "require_own",
     "run_id",
     "tag",
     "trials",

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sweeps.mlflow_query.runs import REPLICATE, TRIAL, Point, Run, in_parts
+from sweeps.tracking.client import Unavailable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,6 +21,9 @@ PAGE = 1_000  # which a busy server answers long before a request gives up
 RUNS_PER_REQUEST = 50  # of a history: their names stand in the address, of which servers take 4,000 characters
 MOST_POINTS = 25_000  # of an answer; a server cuts what is more without a word
 AT_ONCE = 4  # histories that are asked for together
+ELSEWISE = frozenset(
+    {401, 403, 404, 405}
+)  # of an address for the UI: older servers, or a gate, do not let it through
 _SEARCH = "/api/2.0/mlflow/runs/search"
 _HISTORY = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"  # what the UI's charts ask
 # Only trials' runs have counts: a condition on the tag would make the database look at every replicate as well.
@@ -75,8 +79,8 @@ class Server(NamedTuple):
         if len(runs) == 1:
             return {runs[0]: self._of_run(metric, runs[0])}
         query = {"run_id": list(runs), "metric_key": metric, "max_results": MOST_POINTS}
-        answer = self._ask(_HISTORY, "GET", params=query, absent_is_none=True)
-        if answer is None:  # a server without this way, or a gate before it that does not let it through
+        answer = self._ask(_HISTORY, "GET", none_at=ELSEWISE, params=query)
+        if answer is None:
             return {run: self._of_run(metric, run) for run in runs}
         found: dict[str, list[Point]] = {run: [] for run in runs}
         for point in answer["metrics"]:
@@ -89,16 +93,21 @@ class Server(NamedTuple):
     def _of_run(self, metric: str, run: str) -> list[Point]:
         return [Point(p.step, p.timestamp, p.value) for p in self.client.get_metric_history(run, metric)]
 
-    def _ask(self, endpoint: str, method: str, *, absent_is_none: bool = False, **asked: Any) -> Any:
+    def _ask(self, endpoint: str, method: str, *, none_at: Collection[int] = (), **asked: Any) -> Any:
         from mlflow.utils.credentials import get_default_host_creds
         from mlflow.utils.rest_utils import http_request, verify_rest_response
 
         answer = http_request(get_default_host_creds(self.address), endpoint, method, **asked)
-        if answer.status_code == 404 and absent_is_none:
+        if answer.status_code in none_at:
             return None
         if answer.status_code != 200:
             verify_rest_response(answer, endpoint)  # raises MLflow's exception of it
-        return json.loads(answer.content)
+        try:
+            return json.loads(answer.content)
+        except ValueError:
+            if none_at:  # a page in place of what is not there
+                return None
+            raise Unavailable(f"what answers {endpoint} is no JSON") from None
 
 
 def _run(plain: Mapping[str, Any]) -> Run:

@@ -14,6 +14,7 @@ from sweeps.mlflow_query.runs import Origin
 from sweeps.mlflow_query.server import Server
 from sweeps.tracking.client import Refused, Unavailable, failures_named, settings, without_password
 from sweeps.tracking.store import check, database_path, store_uri
+from sweeps.tracking.tree import require_owner
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -114,6 +115,22 @@ def experiment_tags(name: str, uri: str | None = None) -> dict[str, str]:
     """
     with reading(uri) as store:
         return dict(store.client.get_experiment(store.experiment(name)).tags)
+
+
+def require_own(name: str, owner: str, uri: str | None = None) -> None:
+    """Refuse an experiment that a sweep of the same name in another storage has made.
+
+    Args:
+        name: Of the sweep.
+        owner: Tells it from others of its name, see `sweeps.tracking.lag.identity`.
+        uri: MLflow's address; without it `MLFLOW_TRACKING_URI`.
+
+    Raises:
+        SweepNotFound: The store has no such sweep; lists those it has.
+        TrackingError: It is another's, or the store does not answer.
+    """
+    with reading(uri) as store:
+        require_owner(store.address, store.client.get_experiment(store.experiment(name)), owner)
 
 
 def tag(name: str, level: str, identity: str, key: str, uri: str | None = None) -> str | None:

@@ -18,7 +18,7 @@ from sweeps.errors import SpecError
 from sweeps.metrics import better
 from sweeps.tracking import source
 from sweeps.tracking.summary import summarise
-from sweeps.tracking.tree import origin_tags
+from sweeps.tracking.tree import log_data, origin_tags
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,9 +69,7 @@ def _hang_origin(tree: Tree, records: Sequence[source.Row]) -> None:
     """On the sweep's run: the data sets by fingerprint, and every environment that a replicate was trained in."""
     if tree.root is None or not records:
         return
-    data = {record["fingerprint"]: record["config"]["data"] for record in records if record.get("fingerprint")}
-    for fingerprint, options in data.items():
-        tree.client.log_dataset(tree.root, str(options["kind"]), fingerprint, options)
+    log_data(tree, tree.root, records)
     texts = {json.dumps(record.get("environment"), sort_keys=True) for record in records}
     environments = [json.loads(text) for text in sorted(texts)]
     tree.client.upload_text(tree.root, "environment.json", json.dumps(environments, indent=1))

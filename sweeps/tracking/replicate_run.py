@@ -285,14 +285,14 @@ def _record_tags(record: source.Row, digest: str | None) -> dict[str, str]:
             "format": record.get("format"),
             "input": json.dumps(record["input"]) if record.get("input") else None,
             "retrained_epochs_differing": record.get("retrained_epochs_differing"),
-            "forked_from": _origin(record),
+            "forked_from": forked_from(record),
             "resumed_at": record.get("resumed_at"),
         }
     )
     return tags | origin_tags(record)
 
 
-def _origin(record: source.Row) -> str | None:
+def forked_from(record: source.Row) -> str | None:
     """The trial and epoch a training began from; None when it began from scratch."""
     origin = record.get("forked_from")
     return f"{origin['trial_id']} after epoch {origin['epoch']}" if origin else None

@@ -20,7 +20,7 @@ from sweeps.tracking.tree import require_owner
 
 log = logging.getLogger("sweeps.tracking")
 LOCK = ".projector.lock"
-PASS_SECONDS = (2.0, 8.0)
+PASS_SECONDS = (5.0, 8.0)  # an epoch is to be seen within ten seconds, and each look costs the trainings' cores
 PASSES_PER_CPU = 50.0  # a pass is followed by a pause of so many times its CPU time: 2 % of one core
 PATIENCE_SECONDS = 30.0
 BACKOFF_SECONDS = (1.0, 30.0)

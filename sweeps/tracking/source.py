@@ -13,6 +13,7 @@ PLAN = "plan.json"
 RECORD = "record.json"
 TRIAL = "trial.json"
 HISTORY = "history.jsonl"
+LAUNCHES = "launches"
 AT_EPOCH = "at_epoch."  # before the names of measures taken on the way, the step of which is their epoch
 _NOT_REPLICATES = frozenset({"checkpoint"})
 Row = dict[str, Any]
@@ -87,6 +88,12 @@ def read_record(folder: Path) -> Row | None:
 def read_trial(folder: Path) -> Row | None:
     """The trial's entry of the plan as its folder keeps it."""
     return _read_json(folder / TRIAL)
+
+
+def read_launches(sweep: Path) -> list[Row]:
+    """What each launch set out to do, and what came of it, oldest first."""
+    found = (_read_json(path) for path in sorted((sweep / LAUNCHES).glob("*.json")))
+    return [launch for launch in found if launch is not None]
 
 
 def _read_json(path: Path) -> Row | None:

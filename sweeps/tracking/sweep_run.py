@@ -1,4 +1,4 @@
-"""The sweep's own run: spec, plan, packages, uncommitted changes, report, and the views of the experiment."""
+"""The sweep's own run: spec, plan, outcome, packages, uncommitted changes, report, and the experiment's views."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sweeps.tracking.tree import ENDED, Tree
 from sweeps.tracking.view import view_tags
 
 FILES = ("spec.yaml", "resolved.yaml", source.PLAN, "packages.txt", "changes.diff", "report.html")
+OUTCOME = "launches.json"  # what each launch set out to do, and what came of it
 
 
 @dataclass
@@ -28,6 +29,7 @@ class SweepRun:
     run: str | None = None
     _state: str = ""
     _sent: dict[str, source.Signature | None] = field(default_factory=dict)
+    _launches: list[source.Row] = field(default_factory=list)
 
     def project(self, tree: Tree, plan: source.Plan) -> str:
         """Make sure of the run, its files and the views; returns its id."""
@@ -41,6 +43,10 @@ class SweepRun:
         for name in new:
             tree.client.upload(self.run, self.folder / name)
             self._sent[name] = signatures[name]
+        launches = source.read_launches(self.folder)
+        if launches != self._launches:
+            tree.client.upload_text(self.run, OUTCOME, json.dumps(launches, indent=1))
+            self._launches = launches
         return self.run
 
     def _find_or_create(self, tree: Tree) -> None:

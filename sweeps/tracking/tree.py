@@ -7,10 +7,10 @@ another writer or a lost answer left behind are deleted. Which one stays is the 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sweeps.errors import TrackingError
 from sweeps.tracking.client import Client, Refused, without_password
@@ -150,6 +150,13 @@ def origin_tags(record: Mapping[str, object]) -> dict[str, str]:
             "fingerprint": record.get("fingerprint"),
         }
     )
+
+
+def log_data(tree: Tree, run: str, records: Sequence[Mapping[str, Any]]) -> None:
+    """Say on a run which data sets replicates were trained on, each by its fingerprint."""
+    found = {record["fingerprint"]: record["config"]["data"] for record in records if record.get("fingerprint")}
+    for fingerprint, options in found.items():
+        tree.client.log_dataset(run, str(options["kind"]), fingerprint, options)
 
 
 def _listed(versions: Mapping[str, object]) -> str:

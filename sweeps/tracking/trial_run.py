@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from sweeps.tracking import source
 from sweeps.tracking.client import Point
 from sweeps.tracking.parameters import as_parameters, as_tags, configuration
-from sweeps.tracking.replicate_run import ReplicateRun
+from sweeps.tracking.replicate_run import ReplicateRun, forked_from
 from sweeps.tracking.summary import summarise
-from sweeps.tracking.tree import ENDED, PARENT, Tree, origin_tags
+from sweeps.tracking.tree import ENDED, PARENT, Tree, log_data, origin_tags
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -201,13 +201,16 @@ class TrialRun:
         summary["wall_seconds.sum"] = sum(float(record["wall_seconds"]) for record in records)
         step = sum(1 for s in statuses.values() if s != "failed")
         digest = _digest_of(records)
+        origins = (forked_from(record) for record in records)
         tags = {"status": status, "records": digest} | origin_tags(records[0])
+        tags |= as_tags({"forked_from": next((one for one in origins if one), None)})
         if final and self._state in ENDED:
             tree.client.set_state(self.run, "RUNNING")
         points = [Point(name, value, ended, step) for name, value in summary.items()]
         tree.client.log(self.run, points=points, tags=tags)
         self._state = "RUNNING"
         if final:
+            log_data(tree, self.run, records)
             state = "FAILED" if status == "failed" else "FINISHED"
             tree.client.set_state(self.run, state, ended)
             self._state = state

@@ -71,10 +71,10 @@ def test_replicates_are_those_of_the_records(sweep: SweepOnDisk, uri: str) -> No
 
 
 def test_trials_are_those_of_the_records(sweep: SweepOnDisk, uri: str) -> None:
-    found = mlflow_query.trials(sweep.name, uri).table.sort_values("trial_id")
-    wanted = trials_of(replicates_of(sweep.folder)).sort_values("trial_id")
+    found = mlflow_query.trials(sweep.name, uri).table
+    wanted = trials_of(replicates_of(sweep.folder))
     medians = [c for c in map(str, wanted) if c.endswith(".median") and c != "validation_accuracy.median"]
-    same(found.reset_index(drop=True), wanted.drop(columns=medians).reset_index(drop=True))
+    same(found, wanted.drop(columns=medians).reset_index(drop=True))
 
 
 @pytest.mark.parametrize(("statistic", "mode"), [("mean", "max"), ("ci_low", "max"), ("sd", "min")])
@@ -115,12 +115,25 @@ def test_history_of_some_metrics_and_replicates(sweep: SweepOnDisk, uri: str) ->
 
 
 @pytest.mark.slow
-def test_history_from_a_server_that_has_no_bulk_of_them(sweep: SweepOnDisk, served: str) -> None:
-    wanted = mlflow_query.history(sweep.name, store_uri(sweep.storage))
+@pytest.mark.parametrize("instead", ["absent", "page"])
+def test_history_from_a_server_that_has_no_bulk_of_them(sweep: SweepOnDisk, served: str, instead: str) -> None:
+    asked = ["train_loss", "validation_accuracy"]
+    wanted = mlflow_query.history(sweep.name, store_uri(sweep.storage), metrics=asked)
     with proxy_to(served) as proxy:
-        proxy.fault = lambda _method, path: "absent" if path.startswith("/ajax-api") else "pass"
-        pd.testing.assert_frame_equal(mlflow_query.history(sweep.name, proxy.uri), wanted)
+        proxy.fault = lambda _method, path: instead if path.startswith("/ajax-api") else "pass"
+        pd.testing.assert_frame_equal(mlflow_query.history(sweep.name, proxy.uri, metrics=asked), wanted)
         assert any(path.endswith("get-history-bulk") for _, path in proxy.requests)
+
+
+@pytest.mark.slow
+def test_server_that_answers_with_a_page_or_errs_is_said(sweep: SweepOnDisk, served: str) -> None:
+    with proxy_to(served) as proxy:
+        for instead in ("page", "error", "refuse"):
+            proxy.fault = lambda _method, path, instead=instead: (
+                instead if path.endswith("runs/search") else "pass"
+            )  # type: ignore[misc]
+            with pytest.raises(TrackingError, match="does not answer"):
+                mlflow_query.replicates(sweep.name, proxy.uri)
 
 
 def copied(connection: sqlite3.Connection, run: str, copies: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from rmt import LowRankLinear
 from sweeps import launch, mlflow_query, networks, tracking
 from sweeps.cli import app
 from sweeps.data import load
-from sweeps.errors import SpecError, SweepNotFound
+from sweeps.errors import SpecError, SweepNotFound, TrackingError
 from sweeps.origin import origin_of
 from sweeps.spec import build_spec
 from sweeps.tracking.store import store_uri
@@ -89,7 +89,9 @@ def test_choices_that_are_not_there_list_those_that_are(storage: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_promoted_network_loads_with_mlflow_and_gives_the_recorded_accuracy(storage: Path) -> None:
+def test_a_promoted_network_loads_with_mlflow_and_gives_the_recorded_accuracy(
+    storage: Path, tmp_path: Path
+) -> None:
     import mlflow.pytorch
     from mlflow import MlflowClient
 
@@ -127,6 +129,11 @@ def test_a_promoted_network_loads_with_mlflow_and_gives_the_recorded_accuracy(st
     assert version.run_id == mlflow_query.run_id(NAME, "replicate", str(pruned["replicate_id"].iloc[1]), uri)
     with pytest.raises(SpecError, match="'a/b' is not a model's name"):
         sweeps.promote(NAME, "a/b", storage=storage)
+    other = tmp_path / "another storage"
+    shutil.copytree(storage / NAME, other / NAME)
+    (other / NAME / "projection.json").unlink()
+    with pytest.raises(TrackingError, match="belongs to another sweep of that name"):
+        sweeps.promote(NAME, "digits net", storage=other, uri=uri)
 
 
 @pytest.mark.slow

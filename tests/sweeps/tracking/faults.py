@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 Fault = Callable[[str, str], str]
-"""From method and path to `pass`, `lose` (the answer), `error` (500), `absent` (404), `slow` or `refuse`."""
+"""From method and path: `pass`, `lose` (the answer), `error` (500), `absent` (404), `page`, `slow` or `refuse`."""
 
 
 def healthy(_method: str, _path: str) -> str:
@@ -47,6 +47,9 @@ class Proxy:
                     return
                 if what == "absent":
                     self._answer(404, b"Not Found", "text/plain")
+                    return
+                if what == "page":
+                    self._answer(200, b"<!doctype html>", "text/html")
                     return
                 if what == "refuse":
                     self.close_connection = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 from pathlib import Path
@@ -54,6 +55,29 @@ def test_tree_holds_sweep_trials_and_replicates(sweep: SweepOnDisk, seen: Seen) 
     assert root.info.status == "FINISHED"
     assert root.data.tags["replicates"] == "12 finished"
     assert set(seen.artifacts(root)) == {"environment.json", "plan.json", "spec.yaml", *files}
+
+
+def test_sweep_run_holds_what_each_launch_planned_and_what_came_of_it(
+    sweep: SweepOnDisk, seen: Seen, tmp_path: Path
+) -> None:
+    launches = [{"started": started, "planned": {"trials": 4}, "outcome": {"trained": 12}} for started in (1, 2)]
+    (sweep.folder / "launches").mkdir()
+    for launch in launches:
+        project(sweep)
+        (sweep.folder / "launches" / f"{launch['started']}.json").write_text(json.dumps(launch))
+    project(sweep)
+    root = seen.level(sweep.name, "sweep")[sweep.name]
+    assert json.loads(seen.download(root, "launches.json", tmp_path)) == launches
+
+
+def test_trial_says_whose_training_it_began_from(sweep: SweepOnDisk, seen: Seen) -> None:
+    twin, pruned = sweep.replicates(0)[0], sweep.replicates(2)[0]
+    twin.finish()
+    pruned.finish(forked_from={"trial_id": twin.trial["trial_id"], "epoch": 2})
+    project(sweep)
+    trials = seen.level(sweep.name, "trial")
+    assert trials[pruned.trial["trial_id"]].data.tags["forked_from"] == f"{twin.trial['trial_id']} after epoch 2"
+    assert "forked_from" not in trials[twin.trial["trial_id"]].data.tags
 
 
 def test_replicate_run_holds_configuration_origin_and_every_epoch(
@@ -120,6 +144,9 @@ def test_trial_statistics_are_those_of_its_replicates(sweep: SweepOnDisk, seen: 
     losses = [record["metrics"]["train_loss"] for record in records]
     assert run.data.metrics["train_loss.sd"] == pytest.approx(np.std(losses, ddof=1), rel=1e-12)
     assert "train_loss.ci_low" not in run.data.metrics
+    assert run.inputs is not None
+    [data] = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("digits", records[0]["fingerprint"][:36])
     assert not {"validation_accuracy", "test_accuracy"} & set(run.data.metrics)
 
 

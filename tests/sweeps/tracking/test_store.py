@@ -154,4 +154,6 @@ def test_server_with_authentication_refuses_wrong_credentials_and_takes_right_on
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "eine lange Parole")
         tracking.check(address)
         assert tracking.project(sweep.storage, sweep.name, address).is_complete
+        assert len(sweeps.replicates(sweep.name, source="mlflow", uri=address)) == 2
+        assert len(sweeps.history(sweep.name, source="mlflow", uri=address, metrics=["train_loss"])) == 2 * 6
     assert len(Seen(f"sqlite:///{database}").level(sweep.name, "replicate")) == 2
