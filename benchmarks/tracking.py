@@ -410,6 +410,7 @@ def main() -> int:
     parser.add_argument(
         "--quick", action="store_true", help="without PostgreSQL and 100,000 replicates, on short trainings"
     )
+    parser.add_argument("--pairs", type=int, default=PAIRS, help="sweeps with and without tracking to compare")
     given = parser.parse_args()
     quick, only = given.quick, given.only
     folder = Path(tempfile.mkdtemp(prefix="tracking"))
@@ -431,7 +432,7 @@ def main() -> int:
         if only == "beside":
             beside_training(folder, template, 100.0)
         if only in (None, "slowed"):
-            slowed(folder, template, 1.0 if quick else REPLICATE_SECONDS, 2 if quick else PAIRS)
+            slowed(folder, template, 1.0 if quick else REPLICATE_SECONDS, 2 if quick else given.pairs)
     finally:
         shutil.rmtree(folder)
     return 0
