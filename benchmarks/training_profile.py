@@ -86,7 +86,7 @@ def shares(width: int, threads: int, *, epochs: int = 10) -> None:
     training.run_epoch()
     operators = _operators(training)
     training._programs = [_TimedProgram(program, seconds) for program in training._programs]
-    training._stepper = replace(training._stepper, optimiser=_TimedOptimiser(training._stepper.optimiser, seconds))
+    training.stepper = replace(training.stepper, optimiser=_TimedOptimiser(training.stepper.optimiser, seconds))
     training._data = _TimedData(training._data, seconds)  # type: ignore[assignment]
     began = time.perf_counter()
     for _ in range(epochs):

@@ -57,14 +57,16 @@ class Checkpoint:
 def digest_of(stack: Stack) -> str:
     """What two trials' stacks have in common that can share a state: seeds, threads, device, type.
 
-    Not the members' names; whether they are computed as one is a matter of the state, which says so itself.
+    Not the members' names; whether they are computed as one is a matter of the state, which says so itself. Nor
+    the trials they are computed beside: a state is of one trial, and its twin's serves it packed or not.
     """
-    return _digest_of(replace(stack, members=(), together=None))
+    return _digest_of(replace(stack, members=(), together=None, pack=()))
 
 
 @functools.lru_cache(maxsize=1024)
 def _digest_of(stack: Stack) -> str:
-    return hashlib.sha256(json.dumps(asdict(stack), sort_keys=True).encode()).hexdigest()[:12]
+    about = {name: value for name, value in asdict(stack).items() if name != "pack"}
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:

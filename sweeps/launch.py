@@ -287,8 +287,9 @@ def _train(made: Plan, progress: Progress, folder: Path, address: str | None, sh
     trials = [trial for trial in made if progress.to_train(trial)]
     if not trials:
         return _Trained(made, True, 0)
+    from sweeps.packing import plan_packs
     from sweeps.ray_session import require, session
-    from sweeps.runner import train
+    from sweeps.runner import room_for, train
 
     trained, complete, why, datasets = 0, True, "", _datasets(made)
     while trials and complete:
@@ -299,8 +300,9 @@ def _train(made: Plan, progress: Progress, folder: Path, address: str | None, sh
         judge = _judge(made, progress, folder, len(made))
         with session(address) as scratch:  # one a round: a round is a launch like any other, and begins afresh
             require(made.spec.resources)
+            room = room_for(made.spec.resources)
             complete = train(
-                trials,
+                plan_packs(trials, progress, folder, made.spec, forks, datasets, room=room),
                 folder,
                 datasets,
                 made.spec,

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sweeps import storage
 from sweeps.planning import PlannedReplicate
@@ -32,6 +33,8 @@ class Stack:
         device: `cpu` or `cuda`.
         dtype: Name of the torch type of the weights.
         together: Whether they are computed as one; None leaves it to what is known of the architecture.
+        pack: Trials whose stacks of these seeds are computed beside each other, in the order of their places, this
+            one's among them; empty for a stack that is computed by itself.
     """
 
     members: tuple[str, ...]
@@ -40,6 +43,7 @@ class Stack:
     device: str = "cpu"
     dtype: str = "float32"
     together: bool | None = None
+    pack: tuple[str, ...] = ()
 
 
 def choose(
@@ -72,6 +76,7 @@ def settle(
     device: str,
     most: int | None = None,
     decide: Callable[[Stack], bool | None] = lambda stack: None,
+    pack: tuple[str, ...] = (),
 ) -> list[Stack]:
     """Stacks that give every wanted replicate its record: known ones as they were, the rest as new.
 
@@ -82,10 +87,11 @@ def settle(
         device: Of new stacks.
         most: Members of a new stack, at most.
         decide: Whether a new stack is computed as one.
+        pack: Trials that a new stack is computed beside.
     """
     known = read(folder)
     stacks = expected(folder, wanted, threads=threads, device=device, most=most)
-    new = [replace(stack, together=decide(stack)) for stack in stacks if stack not in known]
+    new = [replace(stack, together=decide(stack), pack=pack) for stack in stacks if stack not in known]
     if new:
         write(folder, [*known, *new])
     return [stack for stack in stacks if stack in known] + new
@@ -117,6 +123,7 @@ def read(folder: Path) -> list[Stack]:
             **{
                 **plain,
                 "members": tuple(plain["members"]),
+                "pack": tuple(plain.get("pack", ())),
                 "seeds": tuple(map(Seeds.from_document, plain["seeds"])),
             }
         )
@@ -126,4 +133,16 @@ def read(folder: Path) -> list[Stack]:
 
 def write(folder: Path, stacks: Sequence[Stack]) -> None:
     """Store the stacks of a trial."""
-    storage.write_json(folder / LAYOUT, {"stacks": [asdict(stack) for stack in stacks]})
+    storage.write_json(folder / LAYOUT, {"stacks": [_document(stack) for stack in stacks]})
+
+
+def _document(stack: Stack) -> dict[str, Any]:
+    """What is stored; a stack that is computed by itself says nothing of packs."""
+    return {name: value for name, value in asdict(stack).items() if name != "pack" or value}
+
+
+def unpack(folder: Path) -> None:
+    """Let the stacks of a trial be computed by themselves from now on."""
+    known = read(folder)
+    if any(stack.pack for stack in known):
+        write(folder, [replace(stack, pack=()) for stack in known])

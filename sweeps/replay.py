@@ -109,7 +109,7 @@ def _layout_of(stored: layout.Stack, replicate: str, *, alone: bool) -> tuple[la
     """What to train, and the replicate's place in it; on the CPU where the recorded GPU is missing."""
     import torch
 
-    stack = stored
+    stack = replace(stored, pack=())  # the trials that were computed beside it are not trained again
     if stack.device != "cpu" and not torch.cuda.is_available():
         stack = replace(stack, device="cpu")
     place = stack.members.index(replicate)

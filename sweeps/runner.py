@@ -10,6 +10,8 @@ What happens to a trial that
   A node that loses the workers of several trials in a row gets no more of them (`placement.py`).
 - is interrupted (Ctrl-C): it is saved where it is; launching again goes on from there.
 - is chosen as the sweep goes: the search is asked for it when there is room, and told when it has ended.
+- is one of a pack: they go through one process together, each as above. When the pack has lost its worker too
+  often, it is dissolved, and each is trained alone, with retries of its own: one of them may be what kills it.
 - forks from another: it is held back until that one has been there, or has ended.
 """
 
@@ -35,6 +37,7 @@ from sweeps.environment import environment
 from sweeps.errors import StorageFull
 from sweeps.forks import Forks, Leftovers
 from sweeps.nodes import Nodes
+from sweeps.packing import Pack
 from sweeps.placement import Cordon, Whereabouts, error_of, last_line
 from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.progress import SweepProgress
@@ -54,17 +57,22 @@ Show = Callable[[SweepProgress], None]
 
 
 class PlanOrder(Searcher):
-    """Hands out the trials of the plan in their order, those that wait for others when these are far enough.
+    """Hands out the packs of the plan in their order, those that wait for others when these are far enough.
 
-    A trial that others wait for is handed out before them and waits for none of them, so the wait has an end: it
-    reaches the epoch, or it ends, however it does.
+    A pack that others wait for is handed out before them and waits for none of them, so the wait has an end: it
+    reaches the epoch, or it ends, however it does. Of one that ends in an error the trials are handed out again,
+    each alone.
 
     Args:
-        waits: For each trial, by position in the plan: the positions it waits for, each with the epoch to reach.
+        waits: For each pack, by position in the plan: the positions it waits for, each with the epoch to reach.
+        sizes: Trials of each pack; one each when not given.
     """
 
-    def __init__(self, waits: Sequence[Mapping[int, int]]) -> None:
+    def __init__(self, waits: Sequence[Mapping[int, int]], sizes: Sequence[int] = ()) -> None:
         super().__init__(metric="epoch", mode="max")
+        self._sizes = dict(enumerate(sizes))
+        self._alone: deque[tuple[int, int]] = deque()
+        self._packed: set[str] = set()
         self._ready = deque(position for position, missing in enumerate(waits) if not missing)
         self._missing = {position: dict(missing) for position, missing in enumerate(waits) if missing}
         self._waiting: dict[int, set[int]] = {}
@@ -74,18 +82,28 @@ class PlanOrder(Searcher):
         self._positions: dict[str, int] = {}
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial; None, which Tune asks again after, while all that are left have to wait."""
+        """The next pack; None, which Tune asks again after, while all that are left have to wait."""
+        if self._alone:
+            position, place = self._alone.popleft()
+            self._positions[trial_id] = position
+            return {"position": position, "alone": place}
         if not self._ready:
-            return None if self._missing else Searcher.FINISHED
+            return None if self._missing or self._packed else Searcher.FINISHED
         position = self._positions[trial_id] = self._ready.popleft()
+        if self._sizes.get(position, 1) > 1:
+            self._packed.add(trial_id)  # it may come back in pieces
         return {"position": position}
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """A trial has come to an epoch."""
+        """A pack has come to an epoch."""
         self._reach(self._positions[trial_id], result["epoch"])
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """A trial has ended: what waits for it waits no more, whatever it left behind."""
+        """A pack has ended: what waits for it waits no more, whatever it left behind."""
+        if trial_id in self._packed:
+            self._packed.discard(trial_id)
+            position = self._positions[trial_id]
+            self._alone.extend((position, place) for place in range(self._sizes[position] if error else 0))
         self._reach(self._positions[trial_id], math.inf)
 
     def _reach(self, position: int, epoch: float) -> None:
@@ -112,14 +130,14 @@ class Suggestions(Searcher):
 
     Args:
         search: Chooses them.
-        trials: Grows by each one.
+        packs: Grows by each one, as a pack of its own.
         at_once: How many are under way at a time.
         progress: Told when they are more than was thought, twins at the end.
     """
 
-    def __init__(self, search: Search, trials: list[PlannedTrial], at_once: int, progress: SweepProgress) -> None:
+    def __init__(self, search: Search, packs: list[Pack], at_once: int, progress: SweepProgress) -> None:
         super().__init__(metric="epoch", mode="max")
-        self._search, self._trials, self._at_once, self._progress = search, trials, at_once, progress
+        self._search, self._packs, self._at_once, self._progress = search, packs, at_once, progress
         self._running: dict[str, PlannedTrial] = {}
 
     def suggest(self, trial_id: str) -> Any:
@@ -130,9 +148,9 @@ class Suggestions(Searcher):
         if planned is None:
             return None if self._running else Searcher.FINISHED
         self._running[trial_id] = planned
-        self._trials.append(planned)
-        self._progress.expect(len(self._trials), sum(len(trial.replicates) for trial in self._trials))
-        return {"position": len(self._trials) - 1, "trial_id": planned.trial_id}
+        self._packs.append((planned,))
+        self._progress.expect(len(self._packs), sum(len(trial.replicates) for [trial] in self._packs))
+        return {"position": len(self._packs) - 1, "trial_id": planned.trial_id}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """A trial has ended: its records say what the search learns from it. Tune may say so twice."""
@@ -156,52 +174,74 @@ class _Watcher(Callback):
 
     def __init__(
         self,
-        trials: Sequence[PlannedTrial],
+        packs: Sequence[Pack],
         progress: SweepProgress,
         show: Show,
         leftovers: Leftovers,
         judge: Judge | None,
         end: Ending,
     ) -> None:
-        self._trials, self._progress, self._show = trials, progress, show
+        self._packs, self._progress, self._show = packs, progress, show
         self._leftovers, self._judge, self._end = leftovers, judge, end
         self.lost: dict[str, str] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._progress.running.setdefault(self._planned(trial).trial_id, 0)
-        self._end.begin(self._planned(trial).trial_id)
+        for planned in self._planned(trial):
+            self._progress.running.setdefault(planned.trial_id, 0)
+        self._end.begin(trial.trial_id)
         self._show(self._progress)
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any) -> None:
         if result.get("full"):
             return
         if result.get("done"):
-            self._end.finish(self._planned(trial).trial_id)
-            statuses = Counter(result["statuses"])
-            self._progress.end(self._planned(trial), statuses, result)
+            self._end.finish(trial.trial_id)
+        packed = self._planned(trial)
+        for news in result["trials"]:
+            self._tell(packed[news["place"]], news)
+        self._show(self._progress)
+
+    def _tell(self, planned: PlannedTrial, news: Mapping[str, Any]) -> None:
+        """Pass on what one trial reports."""
+        if news["done"]:
+            statuses = Counter(news["statuses"])
+            self._progress.end(planned, statuses, news)
             if all(Status(status).is_final for status in statuses):
-                self._leftovers.end(self._planned(trial))
+                self._leftovers.end(planned)
         else:
-            self._progress.report(self._planned(trial), result)
+            self._progress.report(planned, news)
             if self._judge is not None:
                 # Tune lets the worker go on only after this: it finds the decision before its next epoch.
-                self._judge.report(self._planned(trial))
-        self._show(self._progress)
+                self._judge.report(planned)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        planned = self._planned(trial)
-        self._end.finish(planned.trial_id)
-        why = last_line(error_of(trial))
-        self.lost[planned.trial_id] = f"its worker was lost {times(trial.num_failures)}: {why}"
-        self._progress.end(planned, Counter({Status.FAILED.value: len(planned.replicates)}), {})
+        self._end.finish(trial.trial_id)
+        why = f"its worker was lost {times(trial.num_failures)}: {last_line(error_of(trial))}"
+        packed = self._planned(trial)
+        for planned in packed:
+            if len(packed) > 1:  # each is trained again, alone
+                self._progress.running.pop(planned.trial_id, None)
+            else:
+                self.lost[planned.trial_id] = why
+                self._progress.end(planned, Counter({Status.FAILED.value: len(planned.replicates)}), {})
         self._show(self._progress)
 
-    def _planned(self, trial: Any) -> PlannedTrial:
-        return self._trials[trial.config["position"]]
+    def _planned(self, trial: Any) -> Pack:
+        return _planned(self._packs, trial)
+
+
+def _planned(packs: Sequence[Pack], trial: Any) -> Pack:
+    """The trials that one of Tune's trials stands for."""
+    pack = packs[trial.config["position"]]
+    return (pack[trial.config["alone"]],) if "alone" in trial.config else pack
+
+
+def _name(pack: Pack) -> str:
+    return pack[0].trial_id if len(pack) == 1 else f"{pack[0].trial_id}+{len(pack) - 1}"
 
 
 def train(
-    trials: list[PlannedTrial],
+    packs: list[Pack],
     sweep: Path,
     datasets: dict[str, Dataset],
     spec: SweepSpec,
@@ -217,7 +257,7 @@ def train(
     """Train trials on the Ray that this process is connected to.
 
     Args:
-        trials: In the order to begin them.
+        packs: In the order to begin them; the trials of one go through one process together.
         sweep: The sweep's folder, on a path that every node sees.
         datasets: By fingerprint; put once into the object store.
         spec: The sweep's.
@@ -226,7 +266,7 @@ def train(
         show: Called after every change of it.
         scratch: For Tune's own files.
         judge: Decides after each epoch which trials stop.
-        search: Chooses the trials as it goes, which are then added to `trials`.
+        search: Chooses the trials as it goes, which are then added to `packs`.
         only: Replicates to train, of those that are not settled; None for all of them.
 
     Returns:
@@ -239,7 +279,7 @@ def train(
     trainable = tune.with_parameters(
         ReplicatesTrainable,
         sweep=str(sweep),
-        trials=list(trials),
+        packs=list(packs),
         datasets=datasets,
         spec=spec,
         launched=launched,
@@ -247,24 +287,20 @@ def train(
         judged=judge is not None,
         only=only,
     )
-    position_of = {trial.trial_id: position for position, trial in enumerate(trials)}
-    waits = [
-        {position_of[other]: epoch for other, epoch in forks.waits.get(trial.trial_id, {}).items()}
-        for trial in trials
-    ]
     cordon = Cordon(Nodes(sweep, spec.limits.node_failures), spec.resources)
-    watcher = _Watcher(trials, progress, show, Leftovers(sweep, trials), judge, end)
-    room = spec.design.options.get("at_once") or _room(spec.resources)
-    order = PlanOrder(waits) if search is None else Suggestions(search, trials, room, progress)
+    known = [trial for pack in packs for trial in pack]
+    watcher = _Watcher(packs, progress, show, Leftovers(sweep, known), judge, end)
+    room = spec.design.options.get("at_once") or room_for(spec.resources)
+    order = _plan_order(packs, forks) if search is None else Suggestions(search, packs, room, progress)
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": spec.resources.cpus, "gpu": spec.resources.gpus}),
         tune_config=tune.TuneConfig(
             search_alg=order,
             scheduler=cordon,
-            num_samples=len(trials) if search is None else sys.maxsize,  # it says itself when it is over
+            num_samples=sys.maxsize,  # the order says itself when it is over
             reuse_actors=True,
-            trial_name_creator=lambda trial: trials[trial.config["position"]].trial_id,
-            trial_dirname_creator=lambda trial: str(trial.config["position"]),
+            trial_name_creator=lambda trial: _name(_planned(packs, trial)),
+            trial_dirname_creator=lambda trial: "-".join(map(str, trial.config.values())),
         ),
         run_config=tune.RunConfig(
             name="tune",
@@ -281,13 +317,25 @@ def train(
     if end.is_full:
         raise StorageFull(end.why)
     progress.why = end.why
+    trials = [trial for pack in packs for trial in pack]
     complete = len(progress.outcomes) == len(trials) and (search is None or search.is_over)
     if complete:
         reconcile(trials, sweep, watcher.lost, since=launched, only=only)
     return complete
 
 
-def _room(resources: Resources) -> int:
+def _plan_order(packs: Sequence[Pack], forks: Forks) -> PlanOrder:
+    position_of = {trial.trial_id: position for position, pack in enumerate(packs) for trial in pack}
+    waits: list[dict[int, int]] = [{} for _ in packs]
+    for position, pack in enumerate(packs):
+        for trial in pack:
+            for other, epoch in forks.waits.get(trial.trial_id, {}).items():
+                first = position_of[other]
+                waits[position][first] = max(epoch, waits[position].get(first, 0))
+    return PlanOrder(waits, [len(pack) for pack in packs])
+
+
+def room_for(resources: Resources) -> int:
     """Trials that the connected Ray has room for at once."""
     there = ray.cluster_resources()
     wanted = (("CPU", resources.cpus), ("GPU", resources.gpus))

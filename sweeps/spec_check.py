@@ -20,6 +20,7 @@ def problems_of(spec: SweepSpec) -> Iterable[Problem]:
     The same problem may come more than once, from several dimensions.
     """
     yield from _check_budget(spec)
+    yield from _check_pack(spec)
     assembly = Assembly(spec.trial_document())
     conditions = list(points.check_conditions(spec, assembly))
     yield from conditions
@@ -42,6 +43,20 @@ def _check_budget(spec: SweepSpec) -> Iterable[Problem]:
     if spec.budget.max_gpu_hours is not None and not spec.resources.gpus:
         message = "without a GPU it limits nothing; allowed: with resources.gpus above 0, or null"
         yield Problem("budget.max_gpu_hours", message)
+
+
+def _check_pack(spec: SweepSpec) -> Iterable[Problem]:
+    pack, stack = spec.resources.pack, spec.resources.stack
+    if not isinstance(pack, int):
+        return
+    if spec.design.is_adaptive:
+        message = f"{pack} at once, and {spec.design.kind} chooses one by one; allowed: auto or never"
+        yield Problem("resources.pack", message)
+    if isinstance(stack, int) and stack < pack:
+        message = (
+            f"{pack} trials are more than {stack} replicates (resources.stack); allowed: up to {stack}, or auto"
+        )
+        yield Problem("resources.pack", message)
 
 
 def _check_space(spec: SweepSpec, space: Space) -> Iterable[Problem]:

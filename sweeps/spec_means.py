@@ -10,11 +10,16 @@ from sweeps.choice import Closed
 
 
 class Resources(Closed):
-    """What one trial may use; `stack` is the most replicates that are trained as one, by memory if `auto`."""
+    """What one trial may use; `stack` is the most replicates that are trained as one, by memory if `auto`.
+
+    `pack`: how many trials of equal shapes go through one process together, computed as one; `auto`: several where
+    that is measured to be faster.
+    """
 
     cpus: Annotated[float, Gt(0)] = 1
     gpus: Annotated[float, Ge(0)] = 0
     stack: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    pack: Annotated[int, Ge(2)] | Literal["auto", "never"] = "never"
 
     @property
     def threads(self) -> int:

@@ -12,6 +12,7 @@ where that would have been the widest by a RANK_MULTIPLE, the others are equal b
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -83,6 +84,11 @@ class Stack:
     ranks: list[dict[str, int]]
     frozen: set[int] = field(default_factory=set)
 
+    @property
+    def structure(self) -> tuple[str, ...]:
+        """What has to be equal for stacks to be computed as one."""
+        return (*sorted(self.values), *sorted(f"{name}:masked" for name in self.masks))
+
     @classmethod
     def join(cls, members: Sequence[int], replicas: Sequence[Replica]) -> Stack:
         """Stack replicas of one structure, factors padded with zeros."""
@@ -132,6 +138,58 @@ class Stack:
                 yield tensor[:, ranks[layer] :] if side == "left" else tensor[ranks[layer] :]
 
 
+def joined(stacks: Sequence[Stack | int]) -> tuple[Stack, list[slice]]:
+    """Stacks of one structure as one, of which each is a part from now on: what changes one changes the other.
+
+    Args:
+        stacks: At least one; a number stands for so many places that are empty, frozen at zero.
+
+    Returns:
+        The whole, and the places of each.
+    """
+    sizes = [one if isinstance(one, int) else len(one.members) for one in stacks]
+    ends = list(itertools.accumulate(sizes))
+    places = [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
+    parts = [(one, its) for one, its in zip(stacks, places, strict=True) if isinstance(one, Stack)]
+    first, total = parts[0][0], ends[-1]
+    whole = Stack(
+        tuple(range(total)),
+        _share([(one.values, its) for one, its in parts], total),
+        {slot: _share([(one.slots[slot], its) for one, its in parts], total) for slot in first.slots},
+        _share([(one.masks, its) for one, its in parts], total),
+        _share([(one.buffers, its) for one, its in parts], total),
+        [ranks for one, size in zip(stacks, sizes, strict=True) for ranks in _ranks(one, size)],
+        set(range(total)),
+    )
+    for one, its in parts:
+        whole.frozen -= {its.start + place for place in range(len(one.members)) if place not in one.frozen}
+    return whole, places
+
+
+def _ranks(stack: Stack | int, size: int) -> list[dict[str, int]]:
+    return stack.ranks if isinstance(stack, Stack) else [{} for _ in range(size)]
+
+
+def _share(parts: Sequence[tuple[Tensors, slice]], total: int) -> Tensors:
+    """One tensor a name, of which the parts' own tensors become views."""
+    whole: Tensors = {}
+    for name, pattern in parts[0][0].items():
+        shape = [max(sizes) for sizes in zip(*(tensors[name].shape[1:] for tensors, _ in parts), strict=True)]
+        if (dimension := RANK_DIMENSION.get(name.rpartition(".")[2])) is not None:
+            shape[dimension] = _padded(shape[dimension], total)
+        whole[name] = pattern.new_zeros(total, *shape)
+        for tensors, places in parts:
+            corner = (slice(0, size) for size in tensors[name].shape[1:])
+            whole[name][(places, *corner)] = tensors[name]
+            tensors[name] = whole[name][places]
+    return whole
+
+
+def _padded(width: int, members: int) -> int:
+    """Width of factors in a stack of so many members, of which the widest has `width`."""
+    return -(-width // RANK_MULTIPLE) * RANK_MULTIPLE if members > 1 else width
+
+
 def regroup(replicas: dict[int, Replica], frozen: set[int], *, together: bool = True) -> list[Stack]:
     """Stacks by structure, in the order of their first member.
 
@@ -179,9 +237,8 @@ def _pad_and_stack(name: str, tensors: Sequence[Tensor]) -> Tensor:
         return torch.stack(list(tensors))
     dimension = RANK_DIMENSION[side]
     widest = max(tensor.shape[dimension] for tensor in tensors)
-    width = -(-widest // RANK_MULTIPLE) * RANK_MULTIPLE if len(tensors) > 1 else widest
     shape = list(tensors[0].shape)
-    shape[dimension] = width
+    shape[dimension] = _padded(widest, len(tensors))
     stacked = tensors[0].new_zeros(len(tensors), *shape)
     for place, tensor in enumerate(tensors):
         stacked[place].narrow(dimension, 0, tensor.shape[dimension]).copy_(tensor)

@@ -21,6 +21,7 @@ from sweeps.status import Status
 if TYPE_CHECKING:
     from sweeps.data import Dataset
     from sweeps.training import StackTraining, State
+    from sweeps.training_epoch import Beside
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ class StackRun:
         sweep: Name of the sweep.
         about: Of the machine, for the record.
         keeping: Its saved states; None when nothing is kept on disk.
+        beside: What it is computed beside; None for nothing.
+        share: Of the time of its process, while it trains.
     """
 
     def __init__(
@@ -73,6 +76,8 @@ class StackRun:
         sweep: str | None,
         about: Mapping[str, Any],
         keeping: Keeping | None,
+        beside: Beside | None = None,
+        share: float = 1.0,
     ) -> None:
         self.planned = planned
         self.stack = stack
@@ -81,24 +86,25 @@ class StackRun:
         self.sweep = sweep
         self.about = about
         self._keeping = keeping
+        self._beside, self._share = beside, share
         self._training: StackTraining | None = None
-        self._origin: dict[str, Any] = {"started": started}
+        self._begun = started
+        self._origin: dict[str, Any] = {"started": started, "away_seconds": 0.0}
+        self.epoch = 0
 
     @property
     def is_done(self) -> bool:
         """Whether every member has ended."""
         return all(member.result is not None for member in self.members)
 
-    @property
-    def epoch(self) -> int:
-        """Epochs done."""
-        return self._training.epoch if self._training else 0
-
     def open(self) -> None:
         """Make the training, and let it begin from the latest state there is."""
         if self._training is None and not self.is_done:
             try:
                 self._training = self._continued() or self._training_from(None)
+                self.epoch = self._training.epoch
+                if self._beside is not None and self._training.together:
+                    self._beside.enter(self.planned.trial_id, self._training)
             except Exception as error:  # noqa: BLE001 - whatever a configuration raises is that trial's result
                 self._fail(error)
 
@@ -115,7 +121,11 @@ class StackRun:
             self._fail(error)
 
     def _train(self, training: StackTraining) -> None:
-        rows = training.run_epoch()
+        if self._beside is not None and training.together:
+            rows = self._beside.run_epoch(self.planned.trial_id)
+        else:
+            rows = training.run_epoch()
+        self.epoch = training.epoch
         for position, (member, row) in enumerate(zip(self.members, rows, strict=True)):
             if row is not None and member.result is None:
                 member.append({"epoch": training.epoch, **row})
@@ -170,7 +180,7 @@ class StackRun:
         if is_own:
             self._origin |= {
                 "started": found.started,
-                "away_seconds": found.away_seconds + (self._origin["started"] - found.written) / 1000,
+                "away_seconds": found.away_seconds + (self._begun - found.written) / 1000,
                 "resumed_at": (*found.resumed_at, found.epoch),
                 "forked_from": found.forked_from,
             }
@@ -181,7 +191,11 @@ class StackRun:
 
     def save(self) -> None:
         """Save the training as it is, unless it has not begun or has ended."""
-        if self._keeping is not None and self._training is not None and not self.is_done:
+        if self._keeping is None or self._training is None or self.is_done:
+            return
+        if (
+            self._training.epoch == self.epoch
+        ):  # else it has been trained further beside others, and has no rows of it
             self._keeping.save(self._training.epoch, self._checkpoint)
 
     def _checkpoint(self) -> Checkpoint:
@@ -194,8 +208,14 @@ class StackRun:
             self._training.state(),
             [member.history for member in self.members],
             written=_now(),
-            **self._origin,
+            **self._so_far,
         )
+
+    @property
+    def _so_far(self) -> dict[str, Any]:
+        """Where the stack comes from; the time of the others that its process has trained is none of its own."""
+        away = (1 - self._share) * (_now() - self._begun) / 1000
+        return {**self._origin, "away_seconds": self._origin["away_seconds"] + away}
 
     def end(self, status: Status, reason: str) -> None:
         """End every member that still trains."""
@@ -221,7 +241,7 @@ class StackRun:
             outcome,
             trace,
             ended=_now(),
-            **self._origin,
+            **self._so_far,
         )
         if member.recorder is not None:
             about = {**self.about, **environment()}
@@ -233,6 +253,8 @@ class StackRun:
             self._keeping.clear()
         if self.is_done:
             self._training = None  # with it go its memory, and the processes that read for it
+            if self._beside is not None:
+                self._beside.leave(self.planned.trial_id)
 
     @property
     def _is_final(self) -> bool:

@@ -13,7 +13,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,15 +24,21 @@ import torch
 from sweeps import layout, models
 from sweeps.errors import Problem, SpecError
 from sweeps.models import Shape
-from sweeps.stack import Replica, regroup
+from sweeps.stack import Replica, Stack, joined, regroup
 from sweeps.stack_programs import program_for
 from sweeps.training_memory import memory_of, most_at_once, need_of
-from sweeps.training_step import Stepper
+from sweeps.training_step import Part, Stepper, alike, step
 from sweeps.trial_spec import TrialSpec
 
 FOLDER = "stacking"
 TURNS = 3
+PACK_TURNS = 20
+"""Steps of small trials take milliseconds, and scatter."""
 ENOUGH_SECONDS = 10.0
+LEAST_GAIN = 0.1
+"""Of a pack, for which its trials are lost and go on together."""
+PACKED_BYTES = 4 << 20
+"""Weights of a trial's stack above which packing gains nothing: its products fill the machine by themselves."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,19 @@ class Timing:
     def together(self) -> bool:
         """Whether the stack is not slower."""
         return self.stack_seconds <= self.one_by_one_seconds
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Seconds of one step of all trials of a pack, the fastest of a few turns."""
+
+    pack_seconds: float
+    apart_seconds: float
+
+    @property
+    def pays(self) -> bool:
+        """Whether the pack is faster by more than such a timing is wrong."""
+        return self.pack_seconds <= (1 - LEAST_GAIN) * self.apart_seconds
 
 
 @dataclass(frozen=True)
@@ -95,13 +114,40 @@ class Stacking:
         """Whether to compute a stack as one; None where nothing has to be measured to know."""
         if self.sweep is None or len(stack.seeds) == 1 or not self._is_open(stack.device):
             return None
-        path = self.sweep / FOLDER / f"{self._key(stack)}.json"
+        path = self.sweep / FOLDER / f"{_key(self._about(stack))}.json"
         if not path.exists():
             found = time_both(
                 self.spec, self.shape, self.classes, replicates=len(stack.seeds), threads=stack.threads
             )
             _write_once(path, {"together": found.together, **asdict(found), **self._about(stack)})
         return bool(json.loads(path.read_text())["together"])
+
+    @property
+    def is_stackable(self) -> bool:
+        """Whether replicates of the architecture can be computed as one at all."""
+        return models.stackable(self._module)
+
+    def may_pack(self, replicates: int) -> bool:
+        """Whether trials of so many replicates may gain by being computed as one on a CPU: small perceptrons."""
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in self._module.parameters())
+        return models.stacks_well(self._module, "cpu") and replicates * weights <= PACKED_BYTES
+
+    def packs_well(self, specs: Sequence[TrialSpec], replicates: int, *, threads: int) -> bool:
+        """Whether trials of this one's shapes are faster as a pack: measured once a sweep, where it is driven."""
+        assert self.sweep is not None  # noqa: S101 - asked where a sweep is launched
+        about = {
+            **self._shapes,
+            "replicates": replicates,
+            "threads": threads,
+            "optimisers": sorted({spec.training.optimiser.kind for spec in specs}),
+            "trials": len(specs),
+            "updated_apart": len({spec.training.model_dump_json() for spec in specs}),
+        }
+        path = self.sweep / FOLDER / f"pack-{_key(about)}.json"
+        if not path.exists():
+            found = time_pack(specs, self.shape, self.classes, replicates=replicates, threads=threads)
+            _write_once(path, {"pays": found.pays, **asdict(found), **about, "host": socket.gethostname()})
+        return bool(json.loads(path.read_text())["pays"])
 
     def _is_open(self, device: str) -> bool:
         return models.may_stack_badly(self._module, device)
@@ -113,18 +159,26 @@ class Stacking:
 
     def _about(self, stack: layout.Stack) -> dict[str, Any]:
         return {
-            "model": self.spec.model.model_dump(mode="json"),
-            "shape": list(self.shape),
-            "classes": self.classes,
-            "batch_size": self.spec.training.batch_size,
+            **self._shapes,
             "replicates": len(stack.seeds),
             "threads": stack.threads,
             "host": socket.gethostname(),
         }
 
-    def _key(self, stack: layout.Stack) -> str:
-        about = {name: value for name, value in self._about(stack).items() if name != "host"}
-        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
+    @property
+    def _shapes(self) -> dict[str, Any]:
+        return {
+            "model": self.spec.model.model_dump(mode="json"),
+            "shape": list(self.shape),
+            "classes": self.classes,
+            "batch_size": self.spec.training.batch_size,
+        }
+
+
+def _key(about: Mapping[str, Any]) -> str:
+    """The same for the same shapes on any machine."""
+    plain = {name: value for name, value in about.items() if name != "host"}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _write_once(path: Path, plain: dict[str, Any]) -> None:
@@ -148,19 +202,61 @@ def time_both(spec: TrialSpec, shape: Shape, classes: int, *, replicates: int, t
     torch.set_num_threads(threads)
     with torch.random.fork_rng(devices=[]):
         module = models.build(spec.model, shape, classes)
-        arms = {together: _arm(spec, module, shape, classes, replicates, together) for together in (True, False)}
-        for step in arms.values():
-            step()
-        fastest = dict.fromkeys(arms, float("inf"))
-        began = time.perf_counter()
-        for turn in range(TURNS):
-            if turn and time.perf_counter() - began > ENOUGH_SECONDS:
-                break
-            for together, step in arms.items():
-                before = time.perf_counter()
-                step()
-                fastest[together] = min(fastest[together], time.perf_counter() - before)
-    return Timing(fastest[True], fastest[False])
+        arms = [_arm(spec, module, shape, classes, replicates, together) for together in (True, False)]
+        return Timing(*_fastest(arms, TURNS))
+
+
+def time_pack(specs: Sequence[TrialSpec], shape: Shape, classes: int, *, replicates: int, threads: int) -> Packing:
+    """Time a training step of trials as a pack and one trial after another, in turns; nothing of it is kept."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            module = models.build(specs[0].model, shape, classes)
+            arms = [_pack(specs, module, shape, classes, replicates, packed) for packed in (True, False)]
+            return Packing(*_fastest(arms, PACK_TURNS))
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fastest(arms: Sequence[Callable[[], None]], turns: int) -> list[float]:
+    """Seconds of each arm's fastest turn, the first of all left out."""
+    for arm in arms:
+        arm()
+    fastest = [float("inf")] * len(arms)
+    began = time.perf_counter()
+    for turn in range(turns):
+        if turn and time.perf_counter() - began > ENOUGH_SECONDS:
+            break
+        for number, arm in enumerate(arms):
+            before = time.perf_counter()
+            arm()
+            fastest[number] = min(fastest[number], time.perf_counter() - before)
+    return fastest
+
+
+def _pack(
+    specs: Sequence[TrialSpec], module: torch.nn.Module, shape: Shape, classes: int, replicates: int, packed: bool
+) -> Callable[[], None]:
+    """A step of all trials on a batch of noise."""
+    steppers = [Stepper.of(spec.training) for spec in specs]
+    stacks = [regroup({n: _replica(module, one) for n in range(replicates)}, set())[0] for one in steppers]
+    work: list[tuple[Stack, list[tuple[slice, Stepper]]]]
+    if packed:
+        whole, places = joined(stacks)
+        work = [(whole, alike(zip(places, steppers, strict=True), len(whole.members)))]
+    else:
+        own = slice(0, replicates)
+        work = [(stack, [(own, stepper)]) for stack, stepper in zip(stacks, steppers, strict=True)]
+    programs = [program_for(module, stack) for stack, _ in work]
+    inputs = torch.randn(specs[0].training.batch_size, *shape)
+    labels = torch.arange(specs[0].training.batch_size) % classes
+
+    def one_step() -> None:
+        for (stack, updated), program in zip(work, programs, strict=True):
+            step(stack, program, inputs, labels, [Part(*some, 1e-6) for some in updated], number=1)
+
+    return one_step
 
 
 def _arm(

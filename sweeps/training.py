@@ -11,9 +11,7 @@ clipping and divergence are each replicate's own.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -28,7 +26,8 @@ from sweeps.stack import Replica, Stack, regroup
 from sweeps.stack_program import Program
 from sweeps.stack_programs import program_for
 from sweeps.status import Status
-from sweeps.training_data import Examples, TrainingData
+from sweeps.training_data import Examples, Held, TrainingData
+from sweeps.training_epoch import EpochRow, Trained, run_alone
 from sweeps.training_evaluation import BATCH, Evaluation, evaluate
 from sweeps.training_memory import require_memory, stack_bytes
 from sweeps.training_outcome import Outcome, conclude, with_measures, without_test
@@ -42,33 +41,13 @@ from sweeps.training_state import (
     unpack_spectra,
     unpack_stack,
 )
-from sweeps.training_step import Stepper, all_finite, deterministic, non_zeros, norms, penalties
+from sweeps.training_step import Stepper, all_finite, non_zeros, norms, penalties
 from sweeps.trial_spec import TrialSpec
-
-EpochRow: TypeAlias = dict[str, float]
 
 __all__ = ["EpochRow", "Outcome", "StackTraining", "State"]
 
 INITIALISATION_EXAMPLES = 256
 """How many training examples an initialisation that looks at activations is shown."""
-
-
-class Trained(NamedTuple):
-    """What one epoch of a stack's training found.
-
-    Attributes:
-        losses: (step, replicate) float64, summed over the batch.
-        hits: (replicate,) examples classified rightly, each by the network of its step.
-        gradient_norms: (replicate,) of the last step, penalty included.
-        rate: Learning rate of the last step.
-        seconds: What it took.
-    """
-
-    losses: Tensor
-    hits: Tensor
-    gradient_norms: Tensor | None
-    rate: float
-    seconds: float
 
 
 class StackTraining:
@@ -87,6 +66,8 @@ class StackTraining:
 
     Attributes:
         epoch: Epochs done.
+        stepper: Optimiser, schedule and penalties.
+        together: Whether replicates are computed as one stack.
 
     Raises:
         SpecError: Split or batch do not fit the data set, or the stack does not fit into memory.
@@ -113,15 +94,15 @@ class StackTraining:
         self.seeds = tuple(seeds)
         self.epoch = 0
         self._threads = threads
-        self._use_threads()
+        self.use_threads()
         needed = stack_bytes(spec, dataset.shape, dataset.classes, len(seeds), dtype=dtype, together=together)
         require_memory(needed, device, len(seeds))
         self._data = TrainingData(spec, seeds[0], dataset, torch.device(device), dtype, workers=threads)
-        self._stepper = Stepper.of(spec.training)
+        self.stepper = Stepper.of(spec.training)
         with torch.random.fork_rng(devices=[]):  # torch's layers draw when they are made, and it is drawn anew,
             torch.default_generator.manual_seed(0)  # but a lone number that looks like a constant: always the same
             self._module = models.build(spec.model, dataset.shape, dataset.classes)
-        self._together = models.stacks_well(self._module, device) if together is None else together
+        self.together = models.stacks_well(self._module, device) if together is None else together
         self._places = places_of(self._module)
         self._parameters = sum(value.numel() for value in self._module.parameters())
         self._pruner = pruner_of(spec, [place.layer for place in self._places], self._parameters)
@@ -136,7 +117,7 @@ class StackTraining:
         else:
             self._continue(state)
 
-    def _use_threads(self) -> None:
+    def use_threads(self) -> None:
         """The one place where threads are set: whoever computed in this process before may have set others."""
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
@@ -161,15 +142,21 @@ class StackTraining:
             {name: place(value) for name, value in self._module.named_parameters()},
             buffers={name: place(value) for name, value in self._module.named_buffers()},
         )
-        self._stepper.open_slots(replica)
+        self.stepper.open_slots(replica)
         return replica
 
     def _arrange(self, replicas: dict[int, Replica]) -> None:
-        self._stacks = regroup(replicas, set(self._ended), together=self._together)
-        self._programs = [self._program(stack) for stack in self._stacks]
+        self._stacks = regroup(replicas, set(self._ended), together=self.together)
+        self._programs = [self.program(stack) for stack in self._stacks]
 
-    def _program(self, stack: Stack) -> Program:
+    def program(self, stack: Stack) -> Program:
+        """What computes a stack of this training's network."""
         return program_for(self._module, stack, compiler="inductor" if self.spec.training.compile else None)
+
+    @property
+    def stacks(self) -> list[tuple[Stack, Program]]:
+        """What there is to compute, each stack with its program."""
+        return list(zip(self._stacks, self._programs, strict=True))
 
     def run_epoch(self) -> list[EpochRow | None]:
         """Train one epoch, pruning before it where that is due.
@@ -177,69 +164,47 @@ class StackTraining:
         Returns:
             A row a replicate, in the order of the seeds; None for one that has ended, in this epoch or before.
         """
-        self._use_threads()
-        with deterministic(self.spec.training.deterministic):
-            return self._run_epoch()
+        return run_alone(self)
 
-    def _run_epoch(self) -> list[EpochRow | None]:
+    def begin_epoch(self) -> None:
+        """What comes before an epoch's steps: the measures of the start, and the pruning that is due."""
         if self.epoch == 0:
             self._measure_now()
         if self._pruner is not None and self.epoch in self._pruner.epochs_due:
             self._cut(self._pruner)
         self.epoch += 1
         self._evaluated = {}
-        rows: list[EpochRow | None] = [None] * len(self.seeds)
-        for stack, program in zip(self._stacks, self._programs, strict=True):
-            if len(stack.frozen) == len(stack.members):
-                continue
-            trained = self._train(stack, program)
-            self._end_diverged(stack, trained)
-            for place, row in self._rows(stack, program, trained).items():
-                rows[stack.members[place]] = row
+
+    def end_epoch(self) -> None:
+        """What comes after it: the measures that are asked for then."""
         self._measure_now()
-        return rows
 
-    def _train(self, stack: Stack, program: Program) -> Trained:
-        """One epoch over the training examples."""
-        began = time.perf_counter()
-        steps = self._data.steps
-        losses, hits = [], []
-        for number, batch in enumerate(self._seeded(self._data.batches(self.epoch))):
-            rate = self._stepper.rate(self.epoch - 1 + (number + 0.5) / steps)
-            found = self._stepper.step(
-                stack,
-                program,
-                batch.inputs,
-                batch.labels,
-                rate=rate,
-                number=(self.epoch - 1) * steps + number + 1,
-                with_norms=number == steps - 1,
-            )
-            losses.append(found.losses * len(batch))
-            hits.append(found.hits)
-        return Trained(
-            torch.stack(losses).double().cpu(),
-            torch.stack(hits).sum(0).cpu(),
-            found.gradient_norms,
-            rate,
-            time.perf_counter() - began,
-        )
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return self._data.steps
 
-    def _seeded(self, batches: Iterable[Examples]) -> Iterator[Examples]:
-        """The batches; before each, torch's generator is seeded if the network draws while it trains (dropout).
+    @property
+    def validation(self) -> Held:
+        """The validation examples."""
+        return self._data.validation
 
-        What it draws depends on the data-order seed, the epoch and the step: replicates share it like their order.
+    def batches(self) -> Iterator[Examples]:
+        """The batches of the epoch; before each, torch's generator is seeded if the network draws while it trains.
+
+        What it draws (dropout) depends on the data-order seed, the epoch and the step: replicates share it like
+        their order.
         """
         if not models.draws(self._module):
-            yield from batches
+            yield from self._data.batches(self.epoch)
             return
         seed = self.seeds[0].generator(f"dropout of epoch {self.epoch}", "data_order").initial_seed()
         with torch.random.fork_rng():
-            for number, batch in enumerate(batches):
+            for number, batch in enumerate(self._data.batches(self.epoch)):
                 torch.manual_seed((seed + number) % 2**63)
                 yield batch
 
-    def _end_diverged(self, stack: Stack, trained: Trained) -> None:
+    def end_diverged(self, stack: Stack, trained: Trained) -> None:
         """End the replicates whose loss or weights are no longer finite; they keep their place, at zero."""
         finite = torch.isfinite(trained.losses)
         known = torch.isfinite(norms(stack.values)).cpu()
@@ -255,11 +220,10 @@ class StackTraining:
             self._ended[stack.members[place]] = (Status.DIVERGED, reason)
             stack.freeze(place)
 
-    def _rows(self, stack: Stack, program: Program, trained: Trained) -> dict[int, EpochRow]:
+    def rows(
+        self, stack: Stack, trained: Trained, validation: Evaluation, evaluation_seconds: float
+    ) -> dict[int, EpochRow]:
         """Rows by place in the stack, of those that go on."""
-        began = time.perf_counter()
-        validation = evaluate(stack, program, self._data.validation.split(BATCH))
-        evaluation_seconds = time.perf_counter() - began
         examples, training = len(self._data.train), self.spec.training
         columns = {
             "train_loss": trained.losses.sum(0) / examples,
@@ -273,7 +237,7 @@ class StackTraining:
             "classes_never_predicted": validation.never_predicted,
         }
         shared = {
-            "learning_rate": trained.rate,
+            "learning_rate": self.stepper.rate(self.epoch - 1 + (self.steps - 0.5) / self.steps),
             "train_seconds": trained.seconds,
             "evaluation_seconds": evaluation_seconds,
         }
@@ -294,7 +258,7 @@ class StackTraining:
 
     def outcome(self, r: int) -> Outcome:
         """What there is to record of a replicate as it is now."""
-        self._use_threads()
+        self.use_threads()
         if r in self._ended:
             return with_measures(without_test(self._spectra[r]), measuring.Measured(), self._measured[r])
         position = next(i for i, stack in enumerate(self._stacks) if r in stack.members)
@@ -351,7 +315,7 @@ class StackTraining:
             [self._memories[r] for r in living],
             [self.seeds[r].generator(f"pruning after epoch {self.epoch}") for r in living],
             self.epoch,
-            dict(self._stepper.optimiser.slots),
+            dict(self.stepper.optimiser.slots),
             [self._spectra[r] for r in living],
         )
         self._last_cut = {r: (weights, _copies(replicas[r])) for r, weights in before.items()}
@@ -359,7 +323,7 @@ class StackTraining:
 
     def state(self) -> State:
         """What it takes to continue from here, as copies."""
-        about = {"epoch": self.epoch, "seeds": [one.document() for one in self.seeds], "together": self._together}
+        about = {"epoch": self.epoch, "seeds": [one.document() for one in self.seeds], "together": self.together}
         packed = State({}, about)
         parts = {
             "stacks": [pack_stack(stack, f"stack{i}") for i, stack in enumerate(self._stacks)],
@@ -386,7 +350,7 @@ class StackTraining:
         seeds = tuple(map(Seeds.from_document, document["seeds"]))
         if seeds != self.seeds:
             raise ValueError(f"the state is of the replicates {seeds}; this training has {self.seeds}")
-        if document["together"] != self._together:
+        if document["together"] != self.together:
             raise ValueError("the state is of replicates that were computed otherwise: as one, or one by one")
         self.epoch = int(document["epoch"])
         self._ended = {int(r): (Status(status), reason) for r, (status, reason) in document["ended"].items()}
@@ -403,7 +367,7 @@ class StackTraining:
         self._stacks = [
             unpack_stack(state, f"stack{i}", about, device) for i, about in enumerate(document["stacks"])
         ]
-        self._programs = [self._program(stack) for stack in self._stacks]
+        self._programs = [self.program(stack) for stack in self._stacks]
 
 
 def _copies(replica: Replica) -> measuring.Weights:

@@ -32,6 +32,12 @@ class Evaluation:
     predicted: Tensor
     dead_units: Tensor
 
+    def of(self, places: slice) -> Evaluation:
+        """The numbers of some of the replicates."""
+        return Evaluation(
+            self.losses[places], self.correct[places], self.predicted[places], self.dead_units[places]
+        )
+
     @property
     def accuracies(self) -> Tensor:
         """(replicate,) share of examples classified rightly."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
@@ -69,30 +69,11 @@ class Stepper:
         number: int,
         with_norms: bool = False,
     ) -> Stepped:
-        """Update a stack on one batch.
+        """Update a stack on one batch, all its replicates alike: see the function `step`."""
+        parts = [Part(slice(0, len(stack.members)), self, rate)]
+        return step(stack, program, inputs, labels, parts, number=number, with_norms=with_norms)
 
-        Args:
-            stack: Changed in place.
-            program: Computes it.
-            inputs: (example, channel, height, width), shared by all replicates.
-            labels: (example,)
-            rate: Learning rate.
-            number: Of the step, from 1 over the whole training.
-            with_norms: Whether the gradients' norms are wanted.
-        """
-        with in_precision(self.training.precision, inputs.device.type):
-            found = program.step(stack.values, stack.buffers, inputs, labels, self.training.label_smoothing)
-            gradients: Iterable[Gradient] = map(partial(self._complete, stack), found.gradients)
-            gradient_norms = None
-            if with_norms or self.training.clip_norm is not None:
-                gradients = list(gradients)
-                gradient_norms = norms_of(gradients)
-                self._clip(gradients, gradient_norms)
-            for gradient in gradients:
-                self._update(stack, gradient, rate, number)
-        return Stepped(found.losses, found.hits, gradient_norms)
-
-    def _complete(self, stack: Stack, gradient: Gradient) -> Gradient:
+    def complete(self, stack: Stack, gradient: Gradient) -> Gradient:
         """Add the penalty's gradient, and leave out what is masked or frozen."""
         name, places, values = gradient
         value = stack.values[name][places]
@@ -104,19 +85,99 @@ class Stepper:
             values[place - (places.start or 0)] = 0
         return Gradient(name, places, values)
 
-    def _clip(self, gradients: Iterable[Gradient], gradient_norms: Tensor) -> None:
-        """Scale each replicate's gradient to a norm of at most `clip_norm`."""
+    def clip(self, gradient: Gradient, gradient_norms: Tensor) -> None:
+        """Scale each replicate's gradient so that its norm over all parameters is at most `clip_norm`."""
         if (limit := self.training.clip_norm) is None:
             return
-        scale = (limit / gradient_norms).clamp(max=1.0)
-        for gradient in gradients:
-            values = gradient.values
-            values.mul_(scale[gradient.places].view(-1, *[1] * (values.ndim - 1)))
+        scale = (limit / gradient_norms[gradient.places]).clamp(max=1.0)
+        gradient.values.mul_(scale.view(-1, *[1] * (gradient.values.ndim - 1)))
 
-    def _update(self, stack: Stack, gradient: Gradient, rate: float, number: int) -> None:
+    def update(self, stack: Stack, gradient: Gradient, rate: float, number: int) -> None:
+        """Change a parameter of some replicates; `number` counts steps from 1 over the whole training."""
         name, places, values = gradient
         slots = [stack.slots[slot][name][places] for slot in self.optimiser.slots]
         self.optimiser.update(stack.values[name][places], values, slots, rate=rate, step=number)
+
+
+class Part(NamedTuple):
+    """Replicates of a stack that are updated alike.
+
+    Attributes:
+        places: Of the replicates, from a first to a last.
+        stepper: Of their configuration.
+        rate: Learning rate.
+    """
+
+    places: slice
+    stepper: Stepper
+    rate: float
+
+
+def alike(steppers: Iterable[tuple[slice, Stepper]], members: int) -> list[tuple[slice, Stepper]]:
+    """Neighbours that are updated alike as one; places that are nobody's go with those before them.
+
+    Args:
+        steppers: Of places, in their order.
+        members: Of the whole stack.
+    """
+    runs = [list(run) for _, run in itertools.groupby(steppers, lambda one: one[1].training)]
+    starts = [0, *(run[0][0].start for run in runs[1:]), members]
+    return [
+        (slice(start, end), run[0][1]) for run, (start, end) in zip(runs, itertools.pairwise(starts), strict=True)
+    ]
+
+
+def step(
+    stack: Stack,
+    program: Program,
+    inputs: Tensor,
+    labels: Tensor,
+    parts: Sequence[Part],
+    *,
+    number: int,
+    with_norms: bool = False,
+) -> Stepped:
+    """Update a stack on one batch.
+
+    Args:
+        stack: Changed in place.
+        program: Computes it.
+        inputs: (example, channel, height, width), shared by all replicates.
+        labels: (example,)
+        parts: All places of the stack, in their order; precision and label smoothing are the same in all.
+        number: Of the step, from 1 over the whole training.
+        with_norms: Whether the gradients' norms are wanted.
+    """
+    training = parts[0].stepper.training
+    with in_precision(training.precision, inputs.device.type):
+        found = program.step(stack.values, stack.buffers, inputs, labels, training.label_smoothing)
+        pieces: Iterable[tuple[Part, Gradient]] = (
+            (part, part.stepper.complete(stack, piece))
+            for gradient in found.gradients
+            for part, piece in _by_part(gradient, parts, len(stack.members))
+        )
+        gradient_norms = None
+        if with_norms or any(part.stepper.training.clip_norm is not None for part in parts):
+            pieces = list(pieces)
+            gradient_norms = norms_of(piece for _, piece in pieces)
+            for part, piece in pieces:
+                part.stepper.clip(piece, gradient_norms)
+        for part, piece in pieces:
+            part.stepper.update(stack, piece, part.rate, number)
+    return Stepped(found.losses, found.hits, gradient_norms)
+
+
+def _by_part(gradient: Gradient, parts: Sequence[Part], members: int) -> Iterator[tuple[Part, Gradient]]:
+    """A gradient, cut where one part ends and another begins."""
+    if len(parts) == 1:
+        yield parts[0], gradient
+        return
+    start, end, _ = gradient.places.indices(members)
+    for part in parts:
+        first, last = max(start, part.places.start), min(end, part.places.stop)
+        if first < last:
+            its = gradient.values[first - start : last - start]
+            yield part, Gradient(gradient.name, slice(first, last), its)
 
 
 @contextmanager

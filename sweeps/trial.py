@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sweeps import layout, records, storage
 from sweeps.errors import GpuMissing, SweepError
 from sweeps.keeping import Keeping
+from sweeps.pack_run import Packs
 from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.result import TrialResult
 from sweeps.seeds import Seeds, crossed
@@ -81,6 +82,9 @@ class TrialRun:
         most: Members of a stack that is not laid out yet; `auto` for as many as fit into memory.
         checkpoints: How often to save.
         fork_epochs: Epochs at which to save for siblings.
+        pack: Trials that stacks which are not laid out yet are computed beside, this one among them.
+        packs: What the process computes as one.
+        share: Of the time of its process.
 
     Attributes:
         epoch: Epochs that all stacks which still train have done.
@@ -99,6 +103,9 @@ class TrialRun:
         most: int | Literal["auto"] = "auto",
         checkpoints: Checkpoints | None = None,
         fork_epochs: Collection[int] = (),
+        pack: Sequence[str] = (),
+        packs: Packs | None = None,
+        share: float = 1.0,
     ) -> None:
         self.planned = planned
         self.dataset = dataset
@@ -109,6 +116,7 @@ class TrialRun:
         self._most = most
         self._checkpoints = checkpoints or Checkpoints()
         self._fork_epochs = fork_epochs
+        self._pack, self._packs, self._share = tuple(pack), packs or Packs(), share
         self._wanted = {replicate.replicate_id for replicate in wanted}
         self._stacks = [self._open(stack) for stack in self._layout(wanted, threads=threads, device=device)]
 
@@ -129,7 +137,9 @@ class TrialRun:
             return layout.choose(wanted, threads=threads, device=device, most=most)
         folder = records.trial_folder(self._sweep, self.planned.trial_id)
         storage.write_json(folder / "trial.json", self.planned.document())
-        return layout.settle(folder, wanted, threads=threads, device=device, most=most, decide=decide)
+        return layout.settle(
+            folder, wanted, threads=threads, device=device, most=most, decide=decide, pack=self._pack
+        )
 
     def _expected(self, wanted: Sequence[PlannedReplicate], *, threads: int, device: str) -> list[layout.Stack]:
         if self._sweep is None:
@@ -142,7 +152,16 @@ class TrialRun:
         name = self._sweep.name if self._sweep else None
         about = {"device": stack.device, "threads": stack.threads, **self._node}
         return StackRun(
-            self.planned, stack, members, self.dataset, self.started, name, about, self._keeping(stack)
+            self.planned,
+            stack,
+            members,
+            self.dataset,
+            self.started,
+            name,
+            about,
+            self._keeping(stack),
+            self._packs.of(stack),
+            self._share,
         )
 
     def _keeping(self, stack: layout.Stack) -> Keeping | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 
 from sweeps.status import TIME_OVER, Status
 from sweeps.trial import TrialRun
@@ -17,6 +18,9 @@ GRACE_SECONDS = 5.0
 class Watchdog:
     """Ends a trial whose time is over: between epochs if it comes there, else together with its process.
 
+    Trials of a pack are trained at the same time: together they have the time of all of them. When their process
+    hangs, nobody knows whose doing that is; nothing is recorded, and in the end each is trained alone.
+
     Args:
         minutes: Of one trial in one process; None for no limit.
     """
@@ -26,12 +30,13 @@ class Watchdog:
         self._begun = time.monotonic()
         self._timer: threading.Timer | None = None
 
-    def watch(self, run: TrialRun) -> None:
-        """Begin to count, for this trial."""
+    def watch(self, runs: Sequence[TrialRun]) -> None:
+        """Begin to count, for these trials."""
         self.rest()
         self._begun = time.monotonic()
         if self._minutes is not None:
-            self._timer = threading.Timer(60 * self._minutes * PATIENCE + GRACE_SECONDS, self._give_up, [run])
+            seconds = 60 * self._minutes * len(runs)
+            self._timer = threading.Timer(seconds * PATIENCE + GRACE_SECONDS, self._give_up, [runs])
             self._timer.daemon = True
             self._timer.start()
 
@@ -40,14 +45,16 @@ class Watchdog:
         if self._timer is not None:
             self._timer.cancel()
 
-    def end_if_over(self, run: TrialRun) -> None:
-        """End a trial between two epochs when its time is over; it is saved."""
-        if self._minutes is not None and time.monotonic() - self._begun >= 60 * self._minutes:
-            run.stop(f"{self._reason} after epoch {run.epoch}", Status.FAILED)
+    def end_if_over(self, runs: Sequence[TrialRun]) -> None:
+        """End the trials between two epochs when their time is over; they are saved."""
+        if self._minutes is not None and time.monotonic() - self._begun >= 60 * self._minutes * len(runs):
+            for run in runs:
+                run.stop(f"{self._reason} after epoch {run.epoch}", Status.FAILED)
 
-    def _give_up(self, run: TrialRun) -> None:
+    def _give_up(self, runs: Sequence[TrialRun]) -> None:
         # Nothing can be trusted to come back from a thread that hangs, and Ray starts another process.
-        run.end(Status.FAILED, f"{self._reason}: it hangs, after epoch {run.epoch}")
+        if len(runs) == 1:
+            runs[0].end(Status.FAILED, f"{self._reason}: it hangs, after epoch {runs[0].epoch}")
         os._exit(1)
 
     @property

@@ -211,7 +211,12 @@ def undisturbed(spec: Path, folder: Path) -> dict[str, History]:
         run = TrialRun(trial, trial.replicates, load(trial.spec.data), sweep=folder / trial.trial_id)
         while run.step() is not None:
             pass
-    return {place.name: _history(place) for place in sorted(folder.glob("*/trials/*/*")) if place.is_dir()}
+    return histories(folder)
+
+
+def histories(storage: Path) -> dict[str, History]:
+    """The history of every replicate in a storage."""
+    return {place.parent.name: _history(place.parent) for place in storage.glob(f"*/trials/*/*/{records.HISTORY}")}
 
 
 def _history(folder: Path) -> History:

@@ -31,6 +31,28 @@ def test_a_twin_that_ends_early_or_fails_holds_nobody_back() -> None:
     assert handed(order, ["b", "c", "-"]) == [1, 2, Searcher.FINISHED]
 
 
+def test_a_pack_that_ends_in_an_error_comes_again_in_pieces() -> None:
+    order = PlanOrder([{}, {0: 5}], [2, 1])
+    assert handed(order, ["a", "-"]) == [0, None]
+    order.on_trial_complete("a", error=True)
+    found = [order.suggest(name) for name in ("b", "c", "d", "-")]
+    assert found == [
+        {"position": 0, "alone": 0},
+        {"position": 0, "alone": 1},
+        {"position": 1},
+        Searcher.FINISHED,
+    ]
+    order.on_trial_complete("b", error=True)
+    assert order.suggest("e") == Searcher.FINISHED, "alone it has been tried often enough"
+
+
+def test_there_may_be_more_until_a_pack_has_ended() -> None:
+    order = PlanOrder([{}], [2])
+    assert handed(order, ["a", "-"]) == [0, None]
+    order.on_trial_complete("a")
+    assert order.suggest("b") == Searcher.FINISHED
+
+
 @settings(max_examples=50)
 @given(st.data())
 def test_every_trial_is_handed_out_once_whatever_happens(data: st.DataObject) -> None:

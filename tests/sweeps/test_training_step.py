@@ -54,7 +54,7 @@ def test_clipping_is_each_replicates_own() -> None:
     stack, program = run._stacks[0], run._programs[0]
     batch = next(run._data.batches(1))
     before = {name: value.clone() for name, value in stack.values.items()}
-    found = run._stepper.step(stack, program, batch.inputs, batch.labels, rate=1.0, number=1)
+    found = run.stepper.step(stack, program, batch.inputs, batch.labels, rate=1.0, number=1)
     assert found.gradient_norms is not None
     assert (found.gradient_norms > limit).all()
     moved = norms({name: value - before[name] for name, value in stack.values.items()})
