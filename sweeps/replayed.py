@@ -153,6 +153,8 @@ class Replay:
             yield f"recorded as {_end_of(self.recorded)}; it ended as {_end_of(self.replayed)}"
         elif self.recorded.status == "failed":
             yield f"recorded as failed ({self.recorded.reason}): only the epochs before were trained again"
+        elif self.recorded.status == "diverged":
+            yield f"diverged as recorded: {self.replayed.reason}"
         if self.other_files:
             yield f"not the recorded content: {', '.join(self.other_files)}"
         for name, where in self.one_sided.items():

@@ -137,10 +137,10 @@ def _finish(projection: Projection, linger: float, *, interrupted: bool) -> Lag:
         if is_done:
             return lag
         failures += 1
-        pause = _pause(0.0, failures)
-        if time.monotonic() + pause > deadline:
+        left = deadline - time.monotonic()
+        if left <= 0:
             return lag
-        time.sleep(pause)
+        time.sleep(min(left, _pause(0.0, failures)))  # the last try is at the deadline itself
 
 
 def _retire(client: Client, sweep: str, folder: Path, why: str) -> None:

@@ -89,6 +89,7 @@ def test_a_divergence_is_replayed(tmp_path: Path) -> None:
     found = replay("once", planned.trial_id, root=tmp_path)
     assert found.is_equal
     assert found.ending == ("diverged", "diverged")
+    assert f"diverged as recorded: {found.recorded.reason}" in list(found.lines())
 
 
 def test_a_divergence_in_another_step_is_told(tmp_path: Path) -> None:
