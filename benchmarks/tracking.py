@@ -130,17 +130,18 @@ def beside_training(folder: Path, template: Path, seconds: float) -> None:
 
 
 REAL: dict[str, Any] = {
-    "data": {"kind": "digits", "validation": 300},
+    "data": {"kind": "fashion_mnist", "validation": 300},
     "model": {"kind": "mlp", "widths": [256, 128]},
-    "training": {"batch_size": 32, "optimiser": {"kind": "sgd", "lr": 0.05}},
+    "training": {"epochs": EPOCHS, "batch_size": 32, "optimiser": {"kind": "sgd", "lr": 0.05}},
     "prune": {"rule": "mp_threshold", "aggressiveness": 0.8, "every": 5},
 }
 WORKERS = 2
+PROBE = 500  # examples of the sweep that tells how many make a replicate of so many core-seconds
 
 
-def real(name: str, epochs: int) -> SweepSpec:
+def real(name: str, examples: int) -> SweepSpec:
     """Two trials, a pruned one and its twin, of two replicates each: one trial for each of two workers."""
-    trial = {**REAL, "training": {**REAL["training"], "epochs": epochs}}
+    trial = {**REAL, "data": {**REAL["data"], "train_size": examples}}
     plain = {"name": name, "trial": trial, "replicates": {"initialisation": 2}, "tracking": {"pictures": 0}}
     return build_spec(plain)
 
@@ -153,8 +154,8 @@ def work(worker: int, jobs: Queue[Job | None], ready: Barrier, done: Queue[Clock
     """What one of a sweep's workers does, in a process of its own; says its wall and CPU time of each job."""
     torch.set_num_threads(1)
     while (job := jobs.get()) is not None:
-        storage, name, epochs = job
-        trials, _ = launch.plan(real(name, epochs), storage=storage)
+        storage, name, examples = job
+        trials, _ = launch.plan(real(name, examples), storage=storage)
         data = load(next(iter(trials)).spec.data)
         own = list(trials)[worker::WORKERS]
         runs = [TrialRun(trial, trial.replicates, data, sweep=storage / name) for trial in own]
@@ -178,9 +179,9 @@ def workers() -> Iterator[Run]:
     for process in processes:
         process.start()
 
-    def run(storage: Path, name: str, epochs: int) -> Clocks:
+    def run(storage: Path, name: str, examples: int) -> Clocks:
         for jobs in queues:
-            jobs.put((storage, name, epochs))
+            jobs.put((storage, name, examples))
         walls, cpus = zip(*(done.get() for _ in processes), strict=True)
         return statistics.mean(walls), sum(cpus)
 
@@ -203,19 +204,19 @@ class Trained(NamedTuple):
     after: float = 0.0
 
 
-def trained(run: Run, storage: Path, name: str, epochs: int, *, tracked: bool) -> Trained:
+def trained(run: Run, storage: Path, name: str, examples: int, *, tracked: bool) -> Trained:
     """Train a sweep; its projector, if any, has begun before, as in a sweep, where it starts while Ray does."""
-    made, _ = launch.plan(real(name, epochs), storage=storage)
+    made, _ = launch.plan(real(name, examples), storage=storage)
     launch._write_plan(storage / name, made)
     if not tracked:
-        return Trained(*run(storage, name, epochs))
+        return Trained(*run(storage, name, examples))
     ended = os.times()
     projector = tracking.start_projector(storage, name)
     process = psutil.Process(projector.process.pid)
     while projector.lag() is None and projector.process.poll() is None:
         time.sleep(0.2)
     before = cpu_of(process)
-    clocks = run(storage, name, epochs)
+    clocks = run(storage, name, examples)
     beside = cpu_of(process) - before
     lag = projector.finish()
     if not lag.is_complete:
@@ -234,12 +235,12 @@ def slowed(folder: Path, template: Path, seconds: float, pairs: int) -> None:
     storage = fresh(folder / "slowed", template)
     found: dict[bool, list[Trained]] = {False: [], True: []}
     with workers() as run:
-        trained(run, storage, "warm", 20, tracked=False)
-        probe = trained(run, storage, "probe", 20, tracked=False)
-        epochs = max(20, round(20 * seconds * 4 / probe.cpu))
+        trained(run, storage, "warm", PROBE, tracked=False)
+        probe = trained(run, storage, "probe", PROBE, tracked=False)
+        examples = max(PROBE, round(PROBE * seconds * 4 / probe.cpu))
         for pair in range(pairs):
             for tracked in (False, True) if pair % 2 else (True, False):
-                found[tracked].append(trained(run, storage, f"run-{pair}-{tracked}", epochs, tracked=tracked))
+                found[tracked].append(trained(run, storage, f"run-{pair}-{tracked}", examples, tracked=tracked))
     each = statistics.median(one.cpu for one in found[False]) / 4
     say("pairs of sweeps with and without tracking; core-seconds of a replicate", f"{pairs}; {each:.1f}")
     for what in ("wall", "cpu"):
