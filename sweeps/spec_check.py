@@ -20,6 +20,7 @@ def problems_of(spec: SweepSpec) -> Iterable[Problem]:
     The same problem may come more than once, from several dimensions.
     """
     yield from _check_budget(spec)
+    yield from _check_gpus(spec)
     yield from _check_pack(spec)
     assembly = Assembly(spec.trial_document())
     conditions = list(points.check_conditions(spec, assembly))
@@ -43,6 +44,15 @@ def _check_budget(spec: SweepSpec) -> Iterable[Problem]:
     if spec.budget.max_gpu_hours is not None and not spec.resources.gpus:
         message = "without a GPU it limits nothing; allowed: with resources.gpus above 0, or null"
         yield Problem("budget.max_gpu_hours", message)
+
+
+def _check_gpus(spec: SweepSpec) -> Iterable[Problem]:
+    gpus = spec.resources.gpus
+    if gpus > 1 and gpus != int(gpus):
+        message = (
+            f"{gpus:g} is no number of GPUs that Ray gives out; allowed: 0, a share below 1, or a whole number"
+        )
+        yield Problem("resources.gpus", message)
 
 
 def _check_pack(spec: SweepSpec) -> Iterable[Problem]:

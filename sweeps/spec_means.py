@@ -12,8 +12,8 @@ from sweeps.choice import Closed
 class Resources(Closed):
     """What one trial may use; `stack` is the most replicates that are trained as one, by memory if `auto`.
 
-    `pack`: how many trials of equal shapes go through one process together, computed as one; `auto`: several where
-    that is measured to be faster.
+    `gpus` below 1 is a share of one GPU, of its memory too. `pack`: how many trials of equal shapes go through one
+    process together, computed as one; `auto`: several where that is measured to be faster.
     """
 
     cpus: Annotated[float, Gt(0)] = 1

@@ -51,6 +51,9 @@ class ReplicatesTrainable(tune.Trainable):
     ) -> None:
         """Keep what all packs share, and begin the first. Trials that are judged report each epoch."""
         plugins.load(spec.plugins)
+        from sweeps.training_memory import take_share
+
+        take_share(spec.resources.gpus)
         self._judged, self._only = judged, only
         self._sweep, self._packs, self._datasets = Path(sweep), packs, datasets
         self._spec, self._launched, self._saves = spec, launched, saves

@@ -98,19 +98,29 @@ def most_at_once(need: Need, replicates: int, *, threads: int, device: str) -> i
 
 
 def memory_of(device: str) -> int:
-    """Bytes of a device's whole memory, a container's limit included.
+    """Bytes of a device's memory that this process may take, a container's limit and `take_share` included.
 
     Raises:
         GpuMissing: It is a GPU, and torch has none.
     """
     if torch.device(device).type == "cuda":
         require_gpu()
-        return int(torch.cuda.mem_get_info(device)[1])
+        return int(torch.cuda.mem_get_info(device)[1] * torch.cuda.get_per_process_memory_fraction(device))
     total = int(psutil.virtual_memory().total)
     try:
         return min(total, int(CGROUP_LIMIT.read_text()))
     except (OSError, ValueError):  # no such file, or "max"
         return total
+
+
+def take_share(gpus: float) -> None:
+    """Let this process take no more of a GPU's memory than its share of the GPU; its neighbours have theirs.
+
+    Args:
+        gpus: What the scheduler gave it. A whole GPU, several or none are not limited.
+    """
+    if 0 < gpus < 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(gpus)
 
 
 def require_gpu() -> None:
@@ -135,7 +145,8 @@ def require_memory(needed: int, device: str, replicates: int) -> None:
     """
     if torch.device(device).type == "cuda":
         require_gpu()
-        free = torch.cuda.mem_get_info(device)[0]
+        own = memory_of(device) - torch.cuda.memory_reserved(device)
+        free = min(torch.cuda.mem_get_info(device)[0], own)
     else:
         free = psutil.virtual_memory().available
     if needed > free:

@@ -170,6 +170,10 @@ BAD = [
         {"budget": {"max_trials": 1}},
         "budget.max_trials: 1 has no room for a pruned trial and its twin; allowed: 2",
     ),
+    (
+        {"resources": {"gpus": 1.5}},
+        "resources.gpus: 1.5 is no number of GPUs that Ray gives out; allowed: 0, a share",
+    ),
     ({"budget": {"max_days": 2}}, "budget.max_days: is not a field of budget; "),
 ]
 
