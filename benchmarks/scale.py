@@ -94,12 +94,25 @@ def plan(trials: int) -> Plan:
 
 def watcher(made: Plan, folder: Path, state: SweepProgress, show: runner.Show) -> tune.Callback:
     """The driver's callback, without a stopper."""
-    return runner._Watcher(made.trials, state, show, Leftovers(folder, made.trials), None, Ending(made.spec))
+    packs = [(trial,) for trial in made.trials]
+    return runner._Watcher(packs, state, show, Leftovers(folder, made.trials), None, Ending(made.spec))
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     """A recorded curve."""
     return SweepOnDisk(folder / "curve", epochs=EPOCHS).replicates()[0].rows(EPOCHS)
+
+
+def report(row: Mapping[str, Any], *, done: bool) -> dict[str, Any]:
+    """What a worker tells the driver of a trial, which is a pack by itself."""
+    news = {
+        "epoch": row["epoch"],
+        "validation_accuracy.mean": row["validation_accuracy"],
+        "place": 0,
+        "done": done,
+    }
+    ended = {"statuses": {"finished": REPLICATES}} if done else {}
+    return {"epoch": row["epoch"], "done": done, "trials": [news | ended]}
 
 
 def progress(folder: Path, workers: int) -> None:
@@ -108,14 +121,13 @@ def progress(folder: Path, workers: int) -> None:
     state = SweepProgress(made.spec.objective, len(made), made.replicates)
     lines: list[str] = []
     driver = watcher(made, folder, state, lambda now: lines.append(now.line()) or lines.clear())
-    seats = [SimpleNamespace(config={"position": index}) for index in range(workers)]
+    seats = [SimpleNamespace(trial_id=str(index), config={"position": index}) for index in range(workers)]
     before, clock = memory(), Clock()
     for row in curve:
         for seat in seats:
-            driver.on_trial_result(0, seats, seat, {**row, "done": False})
+            driver.on_trial_result(0, seats, seat, report(row, done=False))
     for seat in seats:
-        done = {**curve[-1], "done": True, "statuses": {"finished": REPLICATES}}
-        driver.on_trial_result(0, seats, seat, done)
+        driver.on_trial_result(0, seats, seat, report(curve[-1], done=True))
     clock.stop()
     reports = workers * (EPOCHS + 1)
     say(f"progress: reports of {workers:,} workers, a line rendered at each", clock.rates(reports))
@@ -157,12 +169,12 @@ class Recorded(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         if self._epoch == EPOCHS:
-            return {**self._curve[-1], "done": True, "statuses": {"finished": REPLICATES}}
+            return report(self._curve[-1], done=True)
         row = self._curve[self._epoch]
         self._epoch += 1
         for recorder in self._recorders:
             recorder.append(row)
-        return {**row, "done": False}
+        return report(row, done=False)
 
 
 def tuned(folder: Path, trials: int) -> None:

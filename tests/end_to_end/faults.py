@@ -48,6 +48,7 @@ space:
   training.optimiser.lr: {grid: [RATES]}
 replicates: {initialisation: 1}
 checkpoints: {minutes: null, epochs: 2}
+limits: {retries: 10}  # whichever trials the ten are that lose their worker
 tracking: {pictures: 0}
 """.replace("RATES", ", ".join(str(n / 1000) for n in range(1, 61)))
 
