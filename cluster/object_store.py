@@ -33,6 +33,11 @@ class ObjectStore(BaseModel):
         description="folder with s3.json (keys) and security.toml (signatures between its parts)"
     )
     host: str = Field("127.0.0.1", description="address the S3 interface listens on")
+    part_ports: tuple[int, int, int] | None = Field(
+        None,
+        description="ports of its master, volume server and filer on loopback, each with a control port 10000 "
+        "higher; SeaweedFS's own if not given, as in a container, where they are alone",
+    )
     port: int = Field(
         8333, ge=1024, le=55535, description="port of the S3 interface; its control port is 10000 higher"
     )
@@ -57,7 +62,12 @@ class ObjectStore(BaseModel):
             f"-s3.ip.bind={self.host}",
             f"-s3.port={self.port}",
             f"-s3.config={self.settings / 's3.json'}",
+            *self._part_options(),
         ]
+
+    def _part_options(self) -> list[str]:
+        parts = zip(("master", "volume", "filer"), self.part_ports or (), strict=False)
+        return [f"-{part}.port={port}" for part, port in parts]
 
     @property
     def health_url(self) -> str:

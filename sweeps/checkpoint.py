@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps import storage
+from sweeps.errors import StorageUnreachable
 
 if TYPE_CHECKING:
     from sweeps.layout import Stack
@@ -96,9 +97,14 @@ def read(folder: Path, epoch: int, *, stack: str, trial_id: str | None = None) -
         epoch: After which it was written.
         stack: Digest of the stack it must be of.
         trial_id: The trial it must be of; None when any that was the same up to there will do.
+
+    Raises:
+        StorageUnreachable: There may be one that can not be had now.
     """
     try:
         return _read(folder, epoch, stack, trial_id)
+    except StorageUnreachable:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         log.warning("%s is left aside: %s", _document(folder, epoch), error or type(error).__name__)
         return None
@@ -116,7 +122,7 @@ def _read(folder: Path, epoch: int, stack: str, trial_id: str | None) -> Checkpo
     content = dict(plain["content"])
     if plain["digest"] != _digest(content):
         raise ValueError("it is damaged")
-    tensors = _tensors(folder, epoch).read_bytes()
+    tensors = storage.at_hand(_tensors(folder, epoch)).read_bytes()
     if content.pop("tensors") != hashlib.sha256(tensors).hexdigest():
         raise ValueError(f"{_tensors(folder, epoch).name} is damaged")
     try:
@@ -144,8 +150,8 @@ def remove_before(folder: Path, epoch: int) -> None:
     """Delete a stack's checkpoints of earlier epochs."""
     for older in epochs(folder):
         if older < epoch:
-            _document(folder, older).unlink(missing_ok=True)  # first: without it the tensors mean nothing
-            _tensors(folder, older).unlink(missing_ok=True)
+            storage.remove(_document(folder, older))  # first: without it the tensors mean nothing
+            storage.remove(_tensors(folder, older))
 
 
 def _document(folder: Path, epoch: int) -> Path:

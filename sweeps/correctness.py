@@ -75,7 +75,7 @@ def correctness_of(sweep: Path, table: pd.DataFrame) -> Correctness:
     for trial, name, examples in zip(rows["trial_id"], rows["replicate_id"], rows["test_examples"], strict=True):
         path = records.replicate_folder(sweep, trial, name) / FILE
         try:
-            stat = path.stat()
+            stat = storage.at_hand(path).stat()
             seen = f"{stat.st_size}:{stat.st_mtime_ns}"
             one = known.get(name)
             if one is None or one.seen != seen:

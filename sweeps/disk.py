@@ -41,8 +41,8 @@ def usage(root: str | Path | None = None, name: str | None = None) -> dict[str, 
 
 def _bytes(sweep: Path) -> Counter[str]:
     total: Counter[str] = Counter()
-    for path in sweep.rglob("*"):
-        total[_kind(path.relative_to(sweep))] += _size(path)
+    for path, size in storage.sizes(sweep):
+        total[_kind(path.relative_to(sweep))] += size
     return total
 
 

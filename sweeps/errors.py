@@ -46,8 +46,16 @@ class StorageError(SweepError, OSError):
     """A storage that can not be read or written."""
 
 
-class StorageFull(StorageError):
+class StorageUnusable(StorageError):
+    """Records can be neither kept nor read for now, whatever the trial: what was kept before is whole."""
+
+
+class StorageFull(StorageUnusable):
     """No room is left where records are kept; what was written before is whole."""
+
+
+class StorageUnreachable(StorageUnusable):
+    """A store that did not answer, or refused, for as long as patience lasted; what it holds is whole."""
 
 
 class NewerFormat(StorageError):

@@ -11,14 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sweeps import checkpoint, layout, records
+from sweeps import checkpoint, layout, records, storage
 from sweeps.identity import trial_id
 from sweeps.planning import PlannedReplicate, PlannedTrial, Progress
 from sweeps.spec_means import Resources
@@ -233,7 +232,7 @@ class Leftovers:
         family = family_of(trial)
         self._open[family].discard(trial.trial_id)
         if not self._open[family]:
-            shutil.rmtree(self._sweep / FOLDER / family, ignore_errors=True)
+            storage.remove_folder(self._sweep / FOLDER / family)
 
 
 def tidy(sweep: Path, trials: Iterable[PlannedTrial], progress: Progress) -> None:
@@ -243,7 +242,9 @@ def tidy(sweep: Path, trials: Iterable[PlannedTrial], progress: Progress) -> Non
         if progress.to_train(trial):
             needed.add(family_of(trial))
         elif not any(r.replicate_id in progress.standing for r in trial.replicates):  # another stopper may let it
-            shutil.rmtree(records.trial_folder(sweep, trial.trial_id) / records.CHECKPOINT, ignore_errors=True)
+            saved = records.trial_folder(sweep, trial.trial_id) / records.CHECKPOINT
+            if saved.is_dir():
+                storage.remove_folder(saved)
     for folder in (sweep / FOLDER).glob("*"):
         if folder.name not in needed:
-            shutil.rmtree(folder, ignore_errors=True)
+            storage.remove_folder(folder)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from sweeps import checkpoint, forks
+from sweeps import checkpoint, forks, storage
 from sweeps.checkpoint import Checkpoint
 from sweeps.layout import Stack
 from sweeps.planning import PlannedTrial
@@ -46,6 +45,7 @@ class Keeping:
 
     def states(self) -> Iterator[Checkpoint]:
         """Usable states to begin from, latest first."""
+        storage.refresh(self._forks)  # another worker's, on another node perhaps; the trial's own are here
         own = [(epoch, self._own, self._planned.trial_id) for epoch in checkpoint.epochs(self._own)]
         shared = [(epoch, self._forks, None) for epoch in forks.usable(self._forks, self._planned)]
         for epoch, folder, trial_id in sorted([*own, *shared], key=lambda place: place[0], reverse=True):
@@ -88,4 +88,4 @@ class Keeping:
 
     def clear(self) -> None:
         """Delete the trial's own checkpoints: its members have their records."""
-        shutil.rmtree(self._own, ignore_errors=True)
+        storage.remove_folder(self._own)

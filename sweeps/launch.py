@@ -82,6 +82,7 @@ def plan(
 
     sweep = _loaded(spec)
     folder = storages.resolve(storage, sweep.storage) / sweep.name
+    storages.refresh(folder)
     search = search_of(sweep, folder, download=download)
     made = make_plan(sweep, lambda data: load(data, download=download).fingerprint) if not search else search.plan
     if search is None:
@@ -162,7 +163,7 @@ def run(
                 trained.plan,
                 progress,
                 complete=trained.complete,
-                why="stopped as asked" if held.stop_requested else trained.why,
+                why=held.why or trained.why,
                 wall_seconds=time.monotonic() - begun,
             )
             report = _report(root, sweep.name)
@@ -177,7 +178,7 @@ def run(
         trained=trained.replicates,
         statuses=after.counts,
         complete=trained.complete,
-        why="stopped as asked" if held.stop_requested else trained.why,
+        why=held.why or trained.why,
         lag=lag,
         report=report,
         wall_seconds=time.monotonic() - begun,
@@ -265,7 +266,7 @@ def _write_origin(folder: Path) -> None:
     storages.write_atomically(folder / "packages.txt", packages())
     found, file = changes(), folder / "changes.diff"
     if found is None:
-        file.unlink(missing_ok=True)
+        storages.remove(file)
     else:
         storages.write_atomically(file, found)
 

@@ -1,8 +1,8 @@
-"""Who drives a sweep now: an advisory lease beside its records, so that two drivers do not train the same trials.
+"""Who drives a sweep now: a lease beside its records, so that two drivers do not train the same trials.
 
-Advisory, since object stores have no atomic create: two drivers that start within the same instant may both go on,
-and then each record is still written whole, by whoever is last. A dead holder's lease ends with its process on the
-same host, and after `EXPIRY_SECONDS` without a sign of life on another.
+In a folder it is advisory: two drivers that start within the same instant may both go on, and then each record is
+still written whole, by whoever is last. In a bucket it is not (`claims.py`). A dead holder's lease ends with its
+process on the same host, and after `EXPIRY_SECONDS` without a sign of life on another.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from sweeps import storage
+from sweeps import claims, storage
+from sweeps.claims import EXPIRY_SECONDS, Claims, Holder, is_running
 from sweeps.errors import SweepError
 from sweeps.interrupts import interrupt, terminated_like_interrupted
 
@@ -28,11 +28,47 @@ FILE = "lease.json"
 STOP = "stop.json"
 BEAT_SECONDS = 15.0
 LOOK_SECONDS = 1.0
-EXPIRY_SECONDS = 90.0
 
 
 class SweepIsDriven(SweepError, RuntimeError):
     """Another driver is at work on the sweep; the message says which."""
+
+
+@dataclass(frozen=True)
+class _InFolder:
+    """The lease of a sweep in a folder: one file, and one for a request to stop."""
+
+    sweep: Path
+
+    def holder(self) -> Holder | None:
+        holder = _read(self.sweep)
+        return holder if holder is not None and _is_alive(holder) else None
+
+    def take(self, mine: Holder) -> Holder | None:
+        holder = self.holder()
+        if holder is None:
+            (self.sweep / STOP).unlink(missing_ok=True)  # meant for a driver that is gone
+            self.beat(mine)
+        return holder
+
+    def beat(self, mine: Holder) -> bool:
+        storage.write_json(self.sweep / FILE, {**mine, "alive": time.time()})
+        return True
+
+    def release(self) -> None:
+        (self.sweep / FILE).unlink(missing_ok=True)
+
+    def ask_to_stop(self, request: Holder) -> None:
+        storage.write_json(self.sweep / STOP, request)
+
+    def is_asked_to_stop(self) -> bool:
+        is_asked = (self.sweep / STOP).exists()
+        (self.sweep / STOP).unlink(missing_ok=True)
+        return is_asked
+
+
+def _place_of(sweep: Path) -> _InFolder | Claims:
+    return claims.of(sweep) or _InFolder(sweep)
 
 
 @dataclass
@@ -41,25 +77,36 @@ class Lease:
 
     Attributes:
         stop_requested: Whether somebody asked the driver to stop.
+        lost: Whether somebody took the driver for dead, and the lease.
     """
 
-    sweep: Path
-    mine: dict[str, Any]
+    place: _InFolder | Claims
+    mine: Holder
     stop_requested: bool = False
+    lost: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
 
     def keep(self) -> None:
         """Show signs of life, and look for a request to stop, until the lease ends."""
         beat = 0.0
         while not self.ended.wait(LOOK_SECONDS):
-            if time.monotonic() - beat >= BEAT_SECONDS:
-                with suppress(OSError):  # a full disk ends no launch here; the next sign of life may find room
-                    _write(self.sweep, self.mine)
-                beat = time.monotonic()
-            if (self.sweep / STOP).exists():
-                (self.sweep / STOP).unlink(missing_ok=True)
-                self.stop_requested = True
-                interrupt()
+            # A full disk, a store that does not answer: neither ends a launch here; the next time may go better.
+            with suppress(OSError):
+                if time.monotonic() - beat >= BEAT_SECONDS:
+                    if not self.lost and not self.place.beat(self.mine):
+                        self.lost = True
+                        interrupt()
+                    beat = time.monotonic()
+                if self.place.is_asked_to_stop():
+                    self.stop_requested = True
+                    interrupt()
+
+    @property
+    def why(self) -> str:
+        """Why the driver was interrupted, if by the lease."""
+        if self.stop_requested:
+            return "stopped as asked"
+        return "the lease is another driver's now: this one gave no sign of life for too long" if self.lost else ""
 
 
 @contextmanager
@@ -71,22 +118,21 @@ def lease(sweep: Path) -> Iterator[Lease]:
     Raises:
         SweepIsDriven: Somebody else holds it and is alive.
     """
-    holder = holder_of(sweep)
-    if holder is not None:
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder["taken"]))
-        raise SweepIsDriven(
-            f"{sweep.name} is being driven by process {holder['process']} on {holder['host']} since {since}; "
-            f"wait for it (sweeps status {sweep.name}), or end it (sweeps stop {sweep.name}) and launch again"
-        )
+    place = _place_of(sweep)
     mine = {
         "host": socket.gethostname(),
         "process": os.getpid(),
         "process_started": psutil.Process().create_time(),
         "taken": time.time(),
     }
-    (sweep / STOP).unlink(missing_ok=True)  # meant for a driver that is gone
-    _write(sweep, mine)
-    held = Lease(sweep, mine)
+    holder = place.take(mine)
+    if holder is not None:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder["taken"]))
+        raise SweepIsDriven(
+            f"{sweep.name} is being driven by process {holder['process']} on {holder['host']} since {since}; "
+            f"wait for it (sweeps status {sweep.name}), or end it (sweeps stop {sweep.name}) and launch again"
+        )
+    held = Lease(place, mine)
     keeping = threading.Thread(target=held.keep, name="lease", daemon=True)
     keeping.start()
     try:
@@ -95,7 +141,7 @@ def lease(sweep: Path) -> Iterator[Lease]:
     finally:
         held.ended.set()
         keeping.join()
-        (sweep / FILE).unlink(missing_ok=True)
+        place.release()
 
 
 def request_stop(sweep: Path, *, timeout: float) -> bool:
@@ -111,12 +157,13 @@ def request_stop(sweep: Path, *, timeout: float) -> bool:
     Raises:
         SweepIsDriven: It still drives after `timeout`.
     """
-    holder = holder_of(sweep)
+    place = _place_of(sweep)
+    holder = place.holder()
     if holder is None:
         return False
-    storage.write_json(sweep / STOP, {"asked": time.time(), "by": socket.gethostname()})
+    place.ask_to_stop({"asked": time.time(), "by": socket.gethostname()})
     until = time.monotonic() + timeout
-    while holder_of(sweep) is not None:
+    while place.holder() is not None:
         if time.monotonic() >= until:
             raise SweepIsDriven(
                 f"process {holder['process']} on {holder['host']} still drives {sweep.name} after {timeout:g} s; "
@@ -126,29 +173,15 @@ def request_stop(sweep: Path, *, timeout: float) -> bool:
     return True
 
 
-def holder_of(sweep: Path) -> dict[str, Any] | None:
-    """Who drives a sweep and is alive."""
-    holder = _read(sweep)
-    return holder if holder is not None and _is_alive(holder) else None
-
-
-def _write(sweep: Path, mine: dict[str, Any]) -> None:
-    storage.write_json(sweep / FILE, {**mine, "alive": time.time()})
-
-
-def _read(sweep: Path) -> dict[str, Any] | None:
+def _read(sweep: Path) -> Holder | None:
     try:
-        holder: dict[str, Any] = json.loads((sweep / FILE).read_bytes())
+        holder: Holder = json.loads((sweep / FILE).read_bytes())
     except (FileNotFoundError, ValueError):
         return None
     return holder
 
 
-def _is_alive(holder: dict[str, Any]) -> bool:
+def _is_alive(holder: Holder) -> bool:
     if holder["host"] != socket.gethostname():
         return bool(time.time() - holder["alive"] < EXPIRY_SECONDS)
-    try:
-        # A process number is given again some day; the time it was started is not.
-        return abs(psutil.Process(holder["process"]).create_time() - holder["process_started"]) < 1.0
-    except psutil.NoSuchProcess:
-        return False
+    return is_running(holder)

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sweeps import storage
 from sweeps.wording import counted, times
 
 FILE = "faults.jsonl"
@@ -80,8 +81,8 @@ class Nodes:
     def _add(self, event: str, node: Node, **more: Any) -> None:
         line = {"event": event, "time": int(time.time() * 1000), "node": node.name, "host": node.host, **more}
         # Of a full disk the next record tells; the sweep goes on without a line about a worker.
-        with suppress(OSError), (self._sweep / FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        with suppress(OSError):
+            storage.append(self._sweep / FILE, json.dumps(line) + "\n")
 
 
 def read(sweep: Path) -> list[Event]:

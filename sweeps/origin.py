@@ -186,7 +186,7 @@ class Records:
 
     def file(self, replicate: Named, name: str) -> bytes | None:
         """A file of a replicate; None when there is none."""
-        path = records.replicate_folder(self.folder, *replicate) / name
+        path = storages.at_hand(records.replicate_folder(self.folder, *replicate) / name)
         return path.read_bytes() if path.is_file() else None
 
     def files(self, chosen: Sequence[Named], name: str) -> Iterator[bytes | None]:

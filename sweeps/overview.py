@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 def sweeps_of(root: Root = None) -> list[dict[str, Any]]:
     """A row a sweep: trials, replicates planned and recorded."""
     place = storage.resolve(root)
-    return [_row(name, *_counts(place / name)) for name in storage.sweeps_in(place)]
+    return [_row(name, *_counts(storage.sweep_folder(place, name))) for name in storage.sweeps_in(place)]
 
 
 def _row(name: str, counts: Counter[str], planned: list[Any]) -> dict[str, Any]:
@@ -51,7 +50,7 @@ def status_of(name: str, root: Root = None) -> dict[str, Any]:
     behind = lag.read(sweep)
     return {
         **_row(name, counts, planned),
-        "storage": str(place),
+        "storage": storage.shown(place),
         "tracking": str(behind) if behind else "not projected to MLflow yet",
         "states": {str(state): count for state, count in sorted(counts.items())},
         "workers_lost": nodes.losses(sweep),
@@ -149,4 +148,4 @@ def delete_sweep(name: str, root: Root = None, uri: str | None = None) -> None:
     place = storage.resolve(root)
     sweep = storage.sweep_folder(place, name)
     delete(place, name, sweep_uri(place, name, uri))
-    shutil.rmtree(sweep)
+    storage.remove_folder(sweep)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from sweeps import storage
-from sweeps.errors import NewerFormat, StorageError, StorageFull
+from sweeps.errors import NewerFormat, StorageError
 from sweeps.status import Status
 
 FORMAT = 1
@@ -55,23 +54,8 @@ class Recorder:
                 self.differing.append(epoch)
             return
         line = storage.finite({"epoch": epoch, "time": int(time.time() * 1000), **row})
-        self._write(json.dumps(line, allow_nan=False) + "\n")
+        storage.append(self.folder / HISTORY, json.dumps(line, allow_nan=False) + "\n")
         self._recorded[epoch] = line
-
-    def _write(self, line: str) -> None:
-        """Add a line, or nothing of it.
-
-        Raises:
-            StorageFull: There is no room for it.
-        """
-        path = self.folder / HISTORY
-        before = path.stat().st_size if path.exists() else 0
-        try:
-            with storage.room_for(path), path.open("a", encoding="utf-8") as file:
-                file.write(line)
-        except StorageFull:
-            os.truncate(path, before)
-            raise
 
     def finish(self, record: Mapping[str, Any], files: Mapping[str, bytes]) -> None:
         """Write the files, then the record that vouches for them."""
@@ -139,7 +123,7 @@ def set_aside(folder: Path) -> None:
     """Keep the record of a replicate as an earlier attempt, so that launching trains it again."""
     path = folder / RECORD
     _keep(folder, path.read_bytes())
-    path.unlink()
+    storage.remove(path)
 
 
 def _keep(folder: Path, content: bytes) -> None:
@@ -164,7 +148,7 @@ def damaged(folder: Path, record: Record) -> list[str]:
     return [
         name
         for name, digest in record["files"].items()
-        if not (folder / name).is_file() or _sha256((folder / name).read_bytes()) != digest
+        if not storage.at_hand(folder / name).is_file() or _sha256((folder / name).read_bytes()) != digest
     ]
 
 

@@ -6,12 +6,11 @@ only way to train a diverged replicate again. The record of the attempt before, 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from sweeps import records
+from sweeps import records, storage
 from sweeps.errors import NewerFormat, StorageError
 from sweeps.planning import Plan, PlannedReplicate, PlannedTrial, Progress
 from sweeps.status import Retry, Status
@@ -27,7 +26,7 @@ def begin(plan: Plan, sweep: Path, which: Retry) -> Progress:
         folder = _folder(sweep, trial, replicate)
         if records.status_of(folder) is Status.DIVERGED:
             # What was saved after it had diverged would only say so again.
-            shutil.rmtree(folder.parent / records.CHECKPOINT, ignore_errors=True)
+            storage.remove_folder(folder.parent / records.CHECKPOINT)
         if records.status_of(folder) is not None:
             records.set_aside(folder)
     return replace(plan.progress(sweep), only=frozenset(chosen))

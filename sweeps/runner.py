@@ -31,10 +31,10 @@ from ray import tune
 from ray.tune import Callback
 from ray.tune.search import Searcher
 
-from sweeps import records
+from sweeps import records, storage
 from sweeps.ending import Ending
 from sweeps.environment import environment
-from sweeps.errors import StorageFull
+from sweeps.errors import StorageUnusable
 from sweeps.forks import Forks, Leftovers
 from sweeps.nodes import Nodes
 from sweeps.packing import Pack
@@ -273,12 +273,12 @@ def train(
         Whether the run came to its end; false after an interrupt, or when a budget is used up (`progress.why`).
 
     Raises:
-        StorageFull: There is no room for records.
+        StorageUnusable: There is no room for records, or their store does not answer.
     """
     launched, end = int(time.time() * 1000), Ending(spec)
     trainable = tune.with_parameters(
         ReplicatesTrainable,
-        sweep=str(sweep),
+        sweep=storage.for_workers(sweep),
         packs=list(packs),
         datasets=datasets,
         spec=spec,
@@ -314,8 +314,9 @@ def train(
     )
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails is in the records and on our own lines
     tuner.fit()
+    storage.refresh(sweep)
     if end.is_full:
-        raise StorageFull(end.why)
+        raise StorageUnusable(end.why)
     progress.why = end.why
     trials = [trial for pack in packs for trial in pack]
     complete = len(progress.outcomes) == len(trials) and (search is None or search.is_over)

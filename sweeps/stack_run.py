@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sweeps import forks, layout, records
 from sweeps.checkpoint import Checkpoint
 from sweeps.environment import environment
-from sweeps.errors import StorageFull, SweepError
+from sweeps.errors import StorageUnusable, SweepError
 from sweeps.keeping import Keeping
 from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.result import ReplicateResult, files_of, record_of
@@ -105,6 +105,8 @@ class StackRun:
                 self.epoch = self._training.epoch
                 if self._beside is not None and self._training.together:
                     self._beside.enter(self.planned.trial_id, self._training)
+            except StorageUnusable:
+                raise  # there may be a state that can not be had now
             except Exception as error:  # noqa: BLE001 - whatever a configuration raises is that trial's result
                 self._fail(error)
 
@@ -115,7 +117,7 @@ class StackRun:
             return
         try:
             self._train(self._training)
-        except StorageFull:
+        except StorageUnusable:
             raise  # not the configuration's doing, and nothing could be recorded of it
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import torch
 
-from sweeps import layout, models
+from sweeps import layout, models, storage
 from sweeps.errors import Problem, SpecError
 from sweeps.models import Shape
 from sweeps.stack import Replica, Stack, joined, regroup
@@ -115,6 +115,7 @@ class Stacking:
         if self.sweep is None or len(stack.seeds) == 1 or not self._is_open(stack.device):
             return None
         path = self.sweep / FOLDER / f"{_key(self._about(stack))}.json"
+        storage.refresh_file(path)
         if not path.exists():
             found = time_both(
                 self.spec, self.shape, self.classes, replicates=len(stack.seeds), threads=stack.threads
@@ -195,6 +196,7 @@ def _write_once(path: Path, plain: dict[str, Any]) -> None:
         Path(temporary).replace(path)
     finally:
         Path(temporary).unlink(missing_ok=True)
+    storage.publish(path)
 
 
 def time_both(spec: TrialSpec, shape: Shape, classes: int, *, replicates: int, threads: int) -> Timing:

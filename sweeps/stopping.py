@@ -138,6 +138,7 @@ class Judge:
         """Read what is newly recorded of a trial, and decide about it."""
         if not takes_part(trial, self._prunes):
             return None
+        storage.refresh(records.trial_folder(self._sweep, trial.trial_id))
         known = self._recorded.get(trial.trial_id, Recorded())
         now = self._recorded[trial.trial_id] = recorded(self._sweep, trial, self._goal)
         for epoch in range(len(known.times) + 1, len(now.times) + 1):
@@ -235,7 +236,7 @@ def settle(spec: SweepSpec, sweep: Path, trials: Iterable[PlannedTrial]) -> None
             if stop != standing[trial.trial_id]:
                 _write(sweep, trial.trial_id, standing[trial.trial_id])
         elif stop is not None:
-            (records.trial_folder(sweep, trial.trial_id) / STOP).unlink()
+            storage.remove(records.trial_folder(sweep, trial.trial_id) / STOP)
 
 
 def is_settled(sweep: Path, trial_id: str, replicate_id: str) -> bool:

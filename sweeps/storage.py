@@ -1,4 +1,8 @@
-"""Files of a sweep: where they are, and writes that are whole or absent."""
+"""Files of a sweep: where they are, and writes that are whole or absent.
+
+Everything that writes, deletes or reads what others write goes through here, since the place may be the copy of an
+`s3://` address (`mirror.py`). Of an ordinary folder nothing has to be refreshed, fetched or sent.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,105 @@ import errno
 import functools
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from sweeps import mirror
 from sweeps.errors import StorageError, StorageFull, SweepNotFound
 
 DEFAULT = "./sweeps-data"
 
 
 def resolve(explicit: str | os.PathLike[str] | None, spec: str = DEFAULT) -> Path:
-    """Storage root: what is given explicitly, else `RMT_STORAGE`, else the spec's.
+    """Storage root: what is given explicitly, else `RMT_STORAGE`, else the spec's; of an address, its copy here.
 
     Raises:
-        StorageError: It is an address, which would become a folder of that name.
+        StorageError: It is an address other than `s3://BUCKET/PATH`, or one of a bucket that can not be used.
     """
-    chosen = explicit or os.environ.get("RMT_STORAGE") or spec
-    if "://" in str(chosen):
-        raise StorageError(f"storage: {str(chosen)!r} is an address; allowed: a folder, on a cluster a shared one")
-    return Path(chosen).expanduser().absolute()
+    chosen = str(explicit or os.environ.get("RMT_STORAGE") or spec)
+    return mirror.at(chosen) if mirror.is_address(chosen) else Path(chosen).expanduser().absolute()
+
+
+def shown(path: Path) -> str:
+    """A place as people know it: the address of what a copy is of."""
+    copy = mirror.of(path)
+    return str(path) if copy is None else copy.shown(path)
+
+
+def refresh(folder: Path) -> None:
+    """See what others have written into a folder, and deleted there.
+
+    Raises:
+        StorageUnreachable: The store does not answer.
+    """
+    copy = mirror.of(folder)
+    if copy is not None:
+        copy.refresh(folder)
+
+
+def refresh_file(path: Path) -> None:
+    """See what others have made of one file."""
+    copy = mirror.of(path)
+    if copy is not None:
+        copy.refresh_file(path)
+
+
+def at_hand(path: Path) -> Path:
+    """The same path, with a large file there if it is anywhere."""
+    copy = mirror.of(path)
+    if copy is not None:
+        copy.at_hand(path)
+    return path
+
+
+def settle(folder: Path) -> None:
+    """Wait until everything that this process has written is where others see it.
+
+    Raises:
+        StorageUnreachable: The store does not take it.
+    """
+    copy = mirror.of(folder)
+    if copy is not None:
+        copy.settle()
+
+
+def for_workers(sweep: Path) -> str:
+    """A sweep's folder as a worker on another node finds it; `on_worker` is the inverse there."""
+    return shown(sweep)
+
+
+def on_worker(place: str) -> Path:
+    """A sweep's folder on a worker; of an address a copy of its own, from which what it writes is sent behind."""
+    return mirror.private(place) if mirror.is_address(place) else Path(place)
+
+
+def let_go(*folders: Path) -> None:
+    """Say that a worker needs folders of its own copy no more: everything in them is in the store.
+
+    Raises:
+        StorageUnreachable: It is not, and the store does not take it.
+    """
+    for folder in folders:
+        copy = mirror.of(folder)
+        if copy is not None:
+            copy.settle()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def sizes(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Path and bytes of every file of a folder."""
+    copy = mirror.of(folder)
+    if copy is not None:
+        yield from copy.sizes(folder)
+        return
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a running sweep replaces its files
+            if path.is_file():
+                yield path, path.stat().st_size
 
 
 def open_for_writing(root: Path) -> Path:
@@ -38,29 +120,36 @@ def open_for_writing(root: Path) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root):
-            return root
+            pass
     except OSError as error:
         raise StorageError(
             f"storage: {root} is not writable ({error.strerror}); "
             "choose another place with --storage, RMT_STORAGE or `storage:` in the spec"
         ) from None
+    copy = mirror.of(root)
+    if copy is not None:
+        copy.persist()
+        copy.bucket.require_writable()
+    return root
 
 
 def sweep_folder(root: Path, name: str) -> Path:
-    """Folder of an existing sweep.
+    """Folder of an existing sweep, up to date.
 
     Raises:
         SweepNotFound: Lists the sweeps that are there.
     """
     there = sweeps_in(root)
     if name not in there or (root / name).resolve().parent != root.resolve():
-        raise SweepNotFound(f"no sweep {name!r} in {root}; there: {', '.join(there) or 'none'}")
+        raise SweepNotFound(f"no sweep {name!r} in {shown(root)}; there: {', '.join(there) or 'none'}")
+    refresh(root / name)
     return root / name
 
 
 def sweeps_in(root: Path) -> list[str]:
     """Names of the sweeps in a storage."""
-    return sorted(path.parent.name for path in root.glob("*/spec.yaml"))
+    copy = mirror.of(root)
+    return sorted(path.parent.name for path in root.glob("*/spec.yaml")) if copy is None else copy.sweeps()
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -68,14 +157,62 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
     Raises:
         StorageFull: There is no room for it.
+        StorageUnreachable: It is to go into a store that does not answer; what was there before still is.
     """
-    with room_for(path):
-        _write_atomically(path, content)
-
-
-def _write_atomically(path: Path, content: bytes | str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
+    copy = mirror.of(path)
+    if copy is not None:
+        copy.before(path, data)
+    with room_for(path):
+        _write_atomically(path, data)
+    if copy is not None:
+        copy.after(path)
+
+
+def publish(path: Path) -> None:
+    """Let others see a file that was written otherwise than by `write_atomically`."""
+    copy = mirror.of(path)
+    if copy is not None:
+        copy.before(path, path.read_bytes())
+        copy.after(path)
+
+
+def append(path: Path, line: str) -> None:
+    """Add a line to a file, or nothing of it.
+
+    Raises:
+        StorageFull: There is no room for it.
+    """
+    before = path.stat().st_size if path.exists() else 0
+    try:
+        with room_for(path), path.open("a", encoding="utf-8") as file:
+            file.write(line)
+    except StorageFull:
+        os.truncate(path, before)
+        raise
+    copy = mirror.of(path)
+    if copy is not None:
+        copy.appended(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file; it may be gone already."""
+    path.unlink(missing_ok=True)
+    copy = mirror.of(path)
+    if copy is not None:
+        copy.removed(path, is_folder=False)
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder and everything in it, as far as that can be."""
+    shutil.rmtree(folder, ignore_errors=True)
+    copy = mirror.of(folder)
+    if copy is not None:
+        copy.removed(folder, is_folder=True)
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

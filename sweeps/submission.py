@@ -18,7 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeps.bucket import parse
 from sweeps.errors import Problem, SpecError, SweepError
+from sweeps.mirror import is_address
 from sweeps.ray_session import ClusterUnreachable
 from sweeps.spec import SweepSpec
 from sweeps.status import Retry
@@ -49,7 +51,8 @@ def submit(
     Args:
         sweep: A checked sweep.
         address: Of the cluster's dashboard, http://HOST:8265; without it `RAY_API_SERVER_ADDRESS`.
-        storage: Instead of `RMT_STORAGE` and the spec's; a path that every node sees.
+        storage: Instead of `RMT_STORAGE` and the spec's; a path that every node sees, or an `s3://` address, the
+            credentials of which come from each node's own environment.
         tracking_uri: Of MLflow, instead of the cluster's `MLFLOW_TRACKING_URI` and the spec's.
         retry: As `sweeps.run` takes it.
 
@@ -57,6 +60,7 @@ def submit(
         Name of the job.
 
     Raises:
+        StorageError: The storage is an address other than `s3://BUCKET/PATH`.
         SpecError: The storage is not an absolute path, or the address of MLflow holds a password.
         ClusterUnreachable: The address does not answer, or refuses.
     """
@@ -203,12 +207,13 @@ def place_of(sweep: SweepSpec, storage: str | None = None) -> str:
 
 
 def _not_absolute(place: str) -> Iterator[Problem]:
-    if not Path(place).is_absolute():
-        what = "is an address" if "://" in place else "is relative to a folder that ends with the job"
+    if is_address(place):
+        parse(place)  # whether it can be used, the cluster's own environment decides
+    elif not Path(place).is_absolute():
         yield Problem(
             "storage",
-            f"{place!r} {what}; allowed: an absolute path that every node of the cluster sees "
-            "(--storage, RMT_STORAGE)",
+            f"{place!r} is relative to a folder that ends with the job; allowed: an absolute path that every node "
+            "of the cluster sees, or s3://BUCKET/PATH (--storage, RMT_STORAGE)",
         )
 
 

@@ -6,19 +6,20 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
 
-from sweeps import layout, plugins, records
-from sweeps.errors import StorageFull
+from sweeps import forks, layout, plugins, records, storage
+from sweeps.errors import StorageError, StorageUnusable
 from sweeps.pack_run import PackRun, Packs
 from sweeps.planning import PlannedReplicate, PlannedTrial
 from sweeps.spec import SweepSpec
 from sweeps.status import Status
-from sweeps.stopping import is_settled, stop_of
+from sweeps.stopping import STOP, is_settled, stop_of
 from sweeps.trial import TrialRun
 from sweeps.watchdog import Watchdog
 
@@ -55,7 +56,7 @@ class ReplicatesTrainable(tune.Trainable):
 
         take_share(spec.resources.gpus)
         self._judged, self._only = judged, only
-        self._sweep, self._packs, self._datasets = Path(sweep), packs, datasets
+        self._sweep, self._packs, self._datasets = storage.on_worker(sweep), packs, datasets
         self._spec, self._launched, self._saves = spec, launched, saves
         self._watchdog = Watchdog(spec.limits.trial_minutes)
         self._begin(config)
@@ -66,18 +67,29 @@ class ReplicatesTrainable(tune.Trainable):
         return True
 
     def _begin(self, config: Mapping[str, Any]) -> None:
-        trials = self._planned(config)
-        if "alone" in config:
-            layout.unpack(records.trial_folder(self._sweep, trials[0].trial_id))
         self._run: PackRun | None = None
-        self._last: dict[int, dict[str, Any]] = {place: {"epoch": 0} for place in range(len(trials))}
         self._full = ""
         try:
+            self._folders = self._refreshed(config)
+            trials = self._planned(config)
+            if "alone" in config:
+                layout.unpack(self._folders[0])
+            self._last: dict[int, dict[str, Any]] = {place: {"epoch": 0} for place in range(len(trials))}
+            saves = (self._saves.get(trial.trial_id, ()) for trial in trials)
+            self._last_save = max((epoch for epochs in saves for epoch in epochs), default=0)
             packs = Packs()
             self._run = PackRun([self._trial(planned, trials, packs) for planned in trials])
             self._watchdog.watch(self._run.runs)
-        except StorageFull as error:
+        except StorageUnusable as error:
             self._full = str(error)
+
+    def _refreshed(self, config: Mapping[str, Any]) -> list[Path]:
+        """The folders of the pack's trials, as others have left them."""
+        names = [config["trial_id"]] if "trial_id" in config else [one.trial_id for one in self._planned(config)]
+        folders = [records.trial_folder(self._sweep, name) for name in names]
+        for folder in folders:
+            storage.refresh(folder)
+        return folders
 
     def _trial(self, planned: PlannedTrial, beside: Sequence[PlannedTrial], packs: Packs) -> TrialRun:
         resources = self._spec.resources
@@ -102,26 +114,26 @@ class ReplicatesTrainable(tune.Trainable):
             trials = self._packs[config["position"]]
             return [trials[config["alone"]]] if "alone" in config else trials
         # An adaptive search has chosen it since this process was told of the plan.
-        folder = records.trial_folder(self._sweep, config["trial_id"])
-        return [PlannedTrial.from_document(json.loads((folder / "trial.json").read_bytes()))]
+        return [PlannedTrial.from_document(json.loads((self._folders[0] / "trial.json").read_bytes()))]
 
     def step(self) -> dict[str, Any]:
         """Train for about a second, at least one epoch; exactly one where a stopper decides after each.
 
         Returns:
             The epoch of the trial that is furthest behind, whether all have ended, and in `trials` what is new of
-            each, by its place in the pack. A full disk ends them without a record, and is reported so that the
-            driver ends the sweep.
+            each, by its place in the pack. A full disk, or a store that does not answer any more, ends them
+            without a record, and is reported so that the driver ends the sweep.
         """
         if self._run is not None:
             try:
                 return self._train(self._run)
-            except StorageFull as error:
+            except StorageUnusable as error:
                 self._full = str(error)
                 self._watchdog.rest()
         return {"epoch": 0, "done": True, "trials": [], "full": self._full}
 
     def _train(self, run: PackRun) -> dict[str, Any]:
+        before = run.epoch
         until = time.monotonic() + (0 if self._judged else REPORT_SECONDS)
         news: dict[int, dict[str, Any]] = {}
         for one in run.runs:
@@ -130,8 +142,12 @@ class ReplicatesTrainable(tune.Trainable):
             news |= {place: self._news(place, row) for place, row in rows.items()}
             self._watchdog.end_if_over(run.runs)
             if time.monotonic() >= until:
+                if self._judged or before < self._last_save or any(one["done"] for one in news.values()):
+                    # Before the driver judges by it, counts it, or lets another trial begin from it.
+                    storage.settle(self._sweep)
                 return self._report(run, news, done=False)
         self._watchdog.rest()
+        storage.let_go(*self._folders, self._sweep / forks.FOLDER)
         return self._report(run, news, done=True)
 
     def _news(self, place: int, row: dict[str, Any] | None) -> dict[str, Any]:
@@ -158,9 +174,14 @@ class ReplicatesTrainable(tune.Trainable):
         self._watchdog.rest()
         if self._run is not None:
             self._run.save()
+            with suppress(StorageError):  # what is not there is trained again
+                storage.settle(self._sweep)
 
     def _stop_if_told(self, run: TrialRun) -> None:
-        stop = stop_of(self._sweep, run.planned.trial_id) if self._judged else None
+        if not self._judged:
+            return
+        storage.refresh_file(records.trial_folder(self._sweep, run.planned.trial_id) / STOP)
+        stop = stop_of(self._sweep, run.planned.trial_id)
         if stop is not None and run.open() >= stop.epoch:
             run.stop(stop.reason)
 

@@ -209,6 +209,15 @@ class TrialRun:
         for stack in self._stacks:
             stack.end(status, reason)
 
+    def settle(self) -> None:
+        """Wait until everything recorded and saved is where other machines see it.
+
+        Raises:
+            StorageUnreachable: The store does not take it.
+        """
+        if self._sweep is not None:
+            storage.settle(self._sweep)
+
     @property
     def _members(self) -> list[Member]:
         return [member for stack in self._stacks for member in stack.members]

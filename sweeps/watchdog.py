@@ -6,7 +6,9 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
+from sweeps.errors import StorageError
 from sweeps.status import TIME_OVER, Status
 from sweeps.trial import TrialRun
 
@@ -55,6 +57,8 @@ class Watchdog:
         # Nothing can be trusted to come back from a thread that hangs, and Ray starts another process.
         if len(runs) == 1:
             runs[0].end(Status.FAILED, f"{self._reason}: it hangs, after epoch {runs[0].epoch}")
+            with suppress(StorageError):  # then it is the driver that records it
+                runs[0].settle()
         os._exit(1)
 
     @property

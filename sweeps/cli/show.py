@@ -122,6 +122,7 @@ def launch(done: Launch, *, command: str, retry: str | None = None) -> None:
     from sweeps import compare, nodes
     from sweeps.progress import duration
     from sweeps.ranking import best
+    from sweeps.storage import shown
 
     name, storage = done.plan.spec.name, done.storage
     if not done.complete:
@@ -138,7 +139,7 @@ def launch(done: Launch, *, command: str, retry: str | None = None) -> None:
         console.print(escape(sentence), soft_wrap=True)
     if done.report is None:
         return
-    where = "" if str(storage) == str(_default()) else f" --storage {storage}"
+    where = "" if str(storage) == str(_default()) else f" --storage {shown(storage)}"
     if done.statuses["finished"]:
         answers(best(name, storage=storage))
     else:

@@ -155,6 +155,7 @@ class Search:
 
     def end(self, trial: PlannedTrial) -> None:
         """A trial has ended, however it did."""
+        storage.refresh(records.trial_folder(self._sweep, trial.trial_id))
         self._running.discard(trial.trial_id)
         if trial.trial_id in self.trials and trial.trial_id not in self._told:
             self._replay()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sweeps.document import parse
 from sweeps.errors import SpecError
 from sweeps.metrics import better
+from sweeps.storage import at_hand
 from sweeps.tracking import source
 from sweeps.tracking.summary import summarise
 from sweeps.tracking.tree import log_data, origin_tags
@@ -107,7 +108,7 @@ def _hang_weights(tree: Tree, sweep: Path, ranked: Sequence[Ended], policy: Poli
     for trial in trials:
         runs = tree.found(f"tags.level = 'replicate' and tags.trial = '{trial.trial}'").runs
         for record in trial.records:
-            path = sweep / "trials" / trial.trial / record["replicate_id"] / WEIGHTS
+            path = at_hand(sweep / "trials" / trial.trial / record["replicate_id"] / WEIGHTS)
             run, digest = runs.get(record["replicate_id"]), _digest([record])
             if run is not None and path.exists() and run.data.tags.get(WEIGHTS_TAG) != digest:
                 tree.client.upload(run.info.run_id, path)
@@ -185,8 +186,8 @@ def _of_replicate(folder: Path) -> Iterator[tuple[str, Draw]]:
     from sweeps.pictures.replicate import sizes, spectra
 
     arrays: dict[str, Any] = {}
-    if (folder / "spectra.npz").exists():
-        with np.load(folder / "spectra.npz", allow_pickle=False) as found:
+    if (path := at_hand(folder / "spectra.npz")).exists():
+        with np.load(path, allow_pickle=False) as found:
             arrays = {key: found[key] for key in found.files}
     history = source.Tail(folder / source.HISTORY).rows()
     title = f"{folder.parent.name}, replicate {folder.name}"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sweeps import storage
+from sweeps.errors import StorageUnreachable
 from sweeps.wording import counted
 
 FILE = "projection.json"
@@ -81,9 +83,9 @@ def _read(sweep: Path) -> dict[str, Any]:
 
 
 def _write(sweep: Path, plain: dict[str, Any]) -> None:
-    temporary = sweep / f".{FILE}.{os.getpid()}"
-    temporary.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(sweep / FILE)
+    if plain != _read(sweep):
+        with suppress(StorageUnreachable):  # it is said again with the next pass
+            storage.write_atomically(sweep / FILE, json.dumps(plain, indent=1) + "\n")
 
 
 def unreachable(lag: Lag, reason: str) -> Lag:

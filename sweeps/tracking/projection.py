@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from sweeps import storage
+from sweeps.errors import StorageError
 from sweeps.tracking import lag as lags
 from sweeps.tracking import source
 from sweeps.tracking.client import Client, Refused, Unavailable
@@ -68,11 +70,14 @@ class Projection:
         """
         reason, told = "", time.monotonic()
         try:
+            storage.refresh(self.folder)
             tree = self._open()
             for _ in self._pass(tree, until, patience):
                 if tell is not None and time.monotonic() - told >= tell_every:
                     tell(self._lag(""))
                     told = time.monotonic()
+        except StorageError as error:  # of a bucket that does not answer
+            reason = str(error)
         except Unavailable as error:
             self._tree = None
             reason = str(error)

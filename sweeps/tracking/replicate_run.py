@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeps.storage import at_hand
 from sweeps.tracking import source
 from sweeps.tracking.client import Point
 from sweeps.tracking.parameters import as_parameters, as_tags, configuration
@@ -228,7 +229,7 @@ class ReplicateRun:
                 continue
             if name in made:
                 tree.client.upload_text(str(self.run), name, made[name])
-            elif (self.folder / name).exists():
+            elif at_hand(self.folder / name).exists():
                 tree.client.upload(str(self.run), self.folder / name)
             self._uploaded.add(name)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sweeps.document import parse
 from sweeps.errors import TrackingError
-from sweeps.storage import sweeps_in
+from sweeps.storage import refresh_file, sweeps_in
 from sweeps.tracking.client import without_password
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def store_uri(storage: Path, uri: str | None = None) -> str:
 def sweep_uri(storage: Path, sweep: str, uri: str | None = None) -> str:
     """The address of a sweep's store; where nothing else is given, that of the spec it was last launched with."""
     spec = Path(storage) / sweep / "spec.yaml"
+    refresh_file(spec)
     given = parse(spec.read_text(encoding="utf-8"), source=str(spec)) if sweep in sweeps_in(storage) else {}
     tracking = given.get("tracking") if isinstance(given, dict) else None
     return store_uri(storage, resolve_uri(uri, (tracking or {}).get("uri")))

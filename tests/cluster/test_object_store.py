@@ -1,8 +1,5 @@
 """The compose file's object store as a process here: keys for single buckets, nothing without one."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,10 +13,11 @@ from cluster.credentials import S3_BUCKETS, S3_CREDENTIALS, secret_path
 from cluster.errors import BadOption
 from cluster.examine import shared_file, try_storage
 from cluster.object_store import ObjectStore, StoreFailed, client_environment, make_bucket
-from cluster.ports import free_ports, is_free
+from cluster.ports import is_free
+from tests.object_store import CONTROL as CONTROL_PORTS
+from tests.object_store import serving, store_in
 
 HOST = "127.0.0.3"
-FIXED = (9333, 19333, 8080, 18080, 8888, 18888)  # of its parts, on loopback: in a container they are alone
 CONTROL = (
     "messaging_pb.SeaweedS3IamCache/PutIdentity",
     "s3_lifecycle_pb.SeaweedS3LifecycleInternal/LifecycleDelete",
@@ -35,20 +33,9 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def store(state: Path) -> Iterator[ObjectStore]:
-    if taken := [port for port in FIXED if not is_free(port)]:
-        pytest.skip(f"the object store's own ports are taken here: {taken}")
-    (port,) = free_ports(1)
-    settings = state / credentials.FOLDER
-    served = ObjectStore(data=state / credentials.OBJECTS, settings=settings, host=HOST, port=port)
-    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    with (state / "log").open("wb") as log, subprocess.Popen(
-        served.program(), env={"PATH": programs, "HOME": str(state)}, stdout=log, stderr=log
-    ) as process:  # fmt: skip
-        try:
-            probe.wait_for(lambda: probe.is_well(served.health_url), what="the object store answers", timeout=60)
-            yield served
-        finally:
-            process.kill()
+    served = store_in(state, HOST)
+    with serving(served):
+        yield served
 
 
 @pytest.mark.slow
@@ -74,7 +61,7 @@ def test_each_key_is_for_one_bucket(store: ObjectStore, state: Path) -> None:
 def test_without_a_key_nothing_is_answered(store: ObjectStore, state: Path) -> None:
     assert probe.get(f"{endpoint(store)}/artifacts/a/b")[0] == 403
     assert probe.get(f"{endpoint(store)}/")[0] == 403
-    with grpc.insecure_channel(f"{HOST}:{store.port + 10000}") as channel:
+    with grpc.insecure_channel(f"{HOST}:{store.port + CONTROL_PORTS}") as channel:
         for method in CONTROL:
             with pytest.raises(grpc.RpcError) as refused:
                 channel.unary_unary(f"/{method}")(b"", timeout=5)
@@ -83,9 +70,10 @@ def test_without_a_key_nothing_is_answered(store: ObjectStore, state: Path) -> N
 
 @pytest.mark.slow
 def test_only_the_s3_interface_leaves_loopback(store: ObjectStore) -> None:
-    for port in FIXED:
-        assert probe.get(f"http://{HOST}:{port}/")[0] == 0, port
-        assert not is_free(port)
+    for part in store.part_ports or ():
+        for port in (part, part + CONTROL_PORTS):
+            assert probe.get(f"http://{HOST}:{port}/")[0] == 0, port
+            assert not is_free(port)
 
 
 @pytest.mark.slow

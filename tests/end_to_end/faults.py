@@ -60,19 +60,19 @@ class Driver:
     Attributes:
         process: Of the driver; its Ray and its projector are its descendants.
         spec: Path of the spec.
-        storage: Root of the storage.
+        storage: Root of the storage, or its address.
         name: Of the sweep.
     """
 
     process: subprocess.Popen[str]
     spec: Path
-    storage: Path
+    storage: Path | str
     name: str
 
     @property
     def folder(self) -> Path:
         """The sweep's folder."""
-        return self.storage / self.name
+        return Path(self.storage) / self.name
 
     def family(self) -> list[psutil.Process]:
         """The driver's descendants."""
@@ -167,7 +167,7 @@ def driver(
     folder: Path,
     text: str,
     *,
-    storage: Path | None = None,
+    storage: Path | str | None = None,
     arguments: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Driver]:

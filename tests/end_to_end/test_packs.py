@@ -65,7 +65,7 @@ def test_packs_lose_nothing_and_are_the_trials_alone(tmp_path: Path):
     with driver(tmp_path, SPEC) as again:
         shown = again.finish()
     assert f"trained {12 - len(before)} replicates" in shown or len(before) == 12
-    told, found = final(again.folder), histories(again.storage)
+    told, found = final(again.folder), histories(Path(again.storage))
     assert {name: told[name]["ended"] for name in before} == before, "what was recorded is not trained again"
     assert set(told) == set(found) == set(alone)
     assert {record["status"] for record in told.values()} == {"finished"}

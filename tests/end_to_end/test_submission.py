@@ -98,9 +98,9 @@ def test_a_relative_storage_and_a_password_in_an_address_are_refused(tmp_path: P
     )
     assert done.returncode == 2
     assert "storage: './sweeps-data' is relative" in done.stderr
-    bucket = command("submit", spec, "--address", "http://127.0.0.1:9", environment={"RMT_STORAGE": "s3://bucket"})
+    bucket = command("submit", spec, "--address", "http://127.0.0.1:9", environment={"RMT_STORAGE": "gs://bucket"})
     assert bucket.returncode == 2
-    assert "storage: 's3://bucket' is an address; allowed: an absolute path" in bucket.stderr
+    assert "storage: an address with gs:// is none that records can be kept at; allowed: a folder" in bucket.stderr
     assert "tracking.uri: an address with a password" in done.stderr
     assert "secret" not in done.stderr
 

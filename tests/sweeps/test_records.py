@@ -117,9 +117,23 @@ def test_storage_that_is_not_writable_names_the_path(tmp_path):
         storage.open_for_writing(file / "below")
 
 
-def test_an_address_is_not_taken_for_a_folder_of_that_name() -> None:
-    with pytest.raises(StorageError, match=r"storage: 's3://bucket/sweeps' is an address; allowed: a folder"):
-        storage.resolve(None, "s3://bucket/sweeps")
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        (
+            "gs://bucket/sweeps",
+            "an address with gs:// is none that records can be kept at; allowed: a folder, or s3",
+        ),
+        ("s3://Bucket_/sweeps", "'Bucket_' in 's3://Bucket_/sweeps' is no name of a bucket; allowed"),
+        ("s3://bucket/a/../b", r"'a/\.\./b' in .* is no path; allowed"),
+        ("s3://me:hunter2@bucket/sweeps", "the s3:// address holds credentials or options"),
+        ("s3://bucket/sweeps?secret_key=hunter2", "the s3:// address holds credentials or options"),
+    ],
+)
+def test_an_address_that_can_not_be_used_says_what_is_allowed(address, said):
+    with pytest.raises(StorageError, match=f"storage: .*{said}") as refused:
+        storage.resolve(None, address)
+    assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["nosuch", "..", "../there", "."])
