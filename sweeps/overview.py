@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 def sweeps_of(root: Root = None) -> list[dict[str, Any]]:
     """A row a sweep: trials, replicates planned and recorded."""
     place = storage.resolve(root)
-    return [_row(name, *_counts(storage.sweep_folder(place, name))) for name in storage.sweeps_in(place)]
+    rows = []
+    for name in storage.sweeps_in(place):
+        storage.refresh(place / name)
+        rows.append(_row(name, *_counts(place / name)))
+    return rows
 
 
 def _row(name: str, counts: Counter[str], planned: list[Any]) -> dict[str, Any]:

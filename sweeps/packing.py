@@ -65,11 +65,12 @@ def plan_packs(
     for trial in trials:
         wanted = progress.to_train(trial)
         folder = records.trial_folder(sweep, trial.trial_id)
-        known = _touched(folder, wanted) if trial.trial_id in begun else []
-        kind: Any = kinds(trial, wanted)
-        if known:
+        kind: Any = None
+        if known := _touched(folder, wanted) if trial.trial_id in begun else []:
             kind = known[0].pack or trial.trial_id
             stored[kind] = known[0].pack
+        elif spec.resources.pack != "never":
+            kind = kinds(trial, wanted)
         groups.setdefault(kind if kind is not None else trial.trial_id, []).append(trial)
     packs: list[Pack] = []
     sizes = _Sizes(spec, sweep, datasets, room)
