@@ -62,7 +62,7 @@ def test_a_node_that_loses_every_worker_is_avoided_and_named(tmp_path: Path, thr
     text = MANY.replace("name: many", "name: unsound\nplugins: [sound_nodes]")
     text = text.replace("prune:", "initialisation: {kind: that_needs_a_sound_node}\n  prune:")
     text = re.sub(r"grid: \[.*\]", "grid: [0.01, 0.02, 0.03, 0.04, 0.05, 0.06]", text)
-    text += "limits: {retries: 5, node_failures: 2}\n"
+    text = text.replace("limits: {retries: 10}", "limits: {retries: 5, node_failures: 2}")
     with driver(tmp_path, text, environment=three_nodes.environment) as run:
         shown = run.finish()
     events = nodes.read(run.folder)
