@@ -303,7 +303,7 @@ def _train(made: Plan, progress: Progress, folder: Path, address: str | None, sh
             require(made.spec.resources)
             room = room_for(made.spec.resources)
             complete = train(
-                plan_packs(trials, progress, folder, made.spec, forks, datasets, room=room),
+                plan_packs(trials, progress, folder, made.spec, forks, datasets, room=room).packs,
                 folder,
                 datasets,
                 made.spec,

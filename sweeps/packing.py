@@ -17,15 +17,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sweeps import layout, records
+from sweeps.errors import SpecError
 from sweeps.forks import Forks
 from sweeps.planning import PlannedReplicate, PlannedTrial, Progress
 from sweeps.spec import SweepSpec
 from sweeps.texts import Texts
+from sweeps.wording import counted
 
 if TYPE_CHECKING:
     from sweeps.data import Dataset
@@ -38,17 +42,59 @@ MOST = 8
 """Trials that `auto` packs at most: more gain little, and are lost together with their worker."""
 
 
+NEVER = "resources.pack is never"
+UNLIKE = "no other trial has the same data, batches, epochs, shapes, seeds and start"
+BETWEEN = "others begin from them, and they from others"
+BEGUN = "they go on as they began"
+LEFT = "left over of their kind"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """How the trials of a launch go through processes.
+
+    Attributes:
+        packs: In the order of their first trials; most often of one trial.
+        alone: How many trials are alone, by why.
+        unmeasured: Trials of packs that the launch measures first, and takes apart where they are not faster.
+    """
+
+    packs: list[Pack] = field(default_factory=list)
+    alone: Counter[str] = field(default_factory=Counter)
+    unmeasured: int = 0
+
+    @property
+    def sizes(self) -> Counter[int]:
+        """How many packs there are, by their trials; without trials that are alone."""
+        return Counter(sorted((len(pack) for pack in self.packs if len(pack) > 1), reverse=True))
+
+    def document(self) -> dict[str, Any]:
+        """Plain values."""
+        sizes = {str(size): count for size, count in self.sizes.items()}
+        return {"packs": sizes, "unmeasured": self.unmeasured, "alone": dict(self.alone)}
+
+    def line(self) -> str:
+        """One line for a terminal."""
+        packed = ", ".join(f"{count} of {counted(size, 'trial')}" for size, count in self.sizes.items())
+        told = [f"packs: {packed or 'none'}"]
+        if self.unmeasured:
+            told[0] += f" ({counted(self.unmeasured, 'trial')} only if a launch measures that to be faster)"
+        told += [f"{counted(count, 'trial')} alone: {why}" for why, count in self.alone.items()]
+        return "; ".join(told)
+
+
 def plan_packs(
     trials: Sequence[PlannedTrial],
     progress: Progress,
     sweep: Path,
     spec: SweepSpec,
     forks: Forks,
-    datasets: dict[str, Dataset],
+    datasets: Mapping[str, Dataset],
     *,
     room: int,
-) -> list[Pack]:
-    """The packs of a launch, in the order of their first trials; most often of one trial.
+    measure: bool = True,
+) -> Packed:
+    """How the trials of a launch are packed.
 
     Args:
         trials: That the launch trains, in their order.
@@ -58,7 +104,30 @@ def plan_packs(
         forks: Which of them wait for which others.
         datasets: By fingerprint.
         room: Trials that can be under way at once.
+        measure: Whether to measure what `auto` does not know yet; otherwise nothing is trained, nothing written.
     """
+    groups, stored = _grouped(trials, progress, sweep, spec, forks)
+    made, unmeasured = list[tuple[Pack, str]](), 0
+    sizes = _Sizes(spec, sweep, datasets, room, measure=measure)
+    for kind, group in groups.items():
+        if kind in stored:
+            made.append((tuple(sorted(group, key=lambda trial: _place(trial, stored[kind]))), BEGUN))
+            continue
+        size = sizes(group, len(progress.to_train(group[0])))
+        split = _evenly(group, size.most)
+        is_between = kind == group[0].trial_id and spec.resources.pack != "never"
+        made += [(pack, BETWEEN if is_between else size.why or LEFT) for pack in split]
+        unmeasured += sum(len(pack) for pack in split if len(pack) > 1) if size.is_open else 0
+    first = {trial.trial_id: number for number, trial in enumerate(trials)}
+    made.sort(key=lambda one: min(first[trial.trial_id] for trial in one[0]))
+    alone = Counter(why for pack, why in made if len(pack) == 1)
+    return Packed([pack for pack, _ in made], alone, unmeasured)
+
+
+def _grouped(
+    trials: Sequence[PlannedTrial], progress: Progress, sweep: Path, spec: SweepSpec, forks: Forks
+) -> tuple[dict[Any, list[PlannedTrial]], dict[Any, tuple[str, ...]]]:
+    """Trials by what they have in common; of groups that go on as they began, also the packs they began in."""
     begun = {folder.name for folder in (sweep / "trials").glob("*")}
     kinds, groups = _Kinds(forks), dict[Any, list[PlannedTrial]]()
     stored: dict[Any, tuple[str, ...]] = {}
@@ -72,15 +141,7 @@ def plan_packs(
         elif spec.resources.pack != "never":
             kind = kinds(trial, wanted)
         groups.setdefault(kind if kind is not None else trial.trial_id, []).append(trial)
-    packs: list[Pack] = []
-    sizes = _Sizes(spec, sweep, datasets, room)
-    for kind, group in groups.items():
-        if kind in stored:
-            packs.append(tuple(sorted(group, key=lambda trial: _place(trial, stored[kind]))))
-        else:
-            packs += _evenly(group, sizes(group, len(progress.to_train(group[0]))))
-    first = {trial.trial_id: number for number, trial in enumerate(trials)}
-    return sorted(packs, key=lambda pack: min(first[trial.trial_id] for trial in pack))
+    return groups, stored
 
 
 def _touched(folder: Path, wanted: Sequence[PlannedReplicate]) -> list[layout.Stack]:
@@ -132,40 +193,79 @@ def _slots(training: Training) -> tuple[tuple[str, int], ...]:
     return tuple(Stepper.of(training).optimiser.slots.items())
 
 
+class _Size(NamedTuple):
+    """How many trials of a kind are packed at most, at least one, and why no more where it is one.
+
+    Attributes:
+        most: At least one.
+        why: Of one; empty where it is more.
+        is_open: Whether that is to be measured first.
+    """
+
+    most: int
+    why: str = ""
+    is_open: bool = False
+
+
 class _Sizes:
     """How many trials of a kind are packed at most."""
 
-    def __init__(self, spec: SweepSpec, sweep: Path, datasets: dict[str, Dataset], room: int) -> None:
-        self._spec, self._sweep, self._datasets, self._room = spec, sweep, datasets, room
+    def __init__(
+        self, spec: SweepSpec, sweep: Path, datasets: Mapping[str, Dataset], room: int, *, measure: bool
+    ) -> None:
+        self._spec, self._sweep, self._datasets = spec, sweep, datasets
+        self._room, self._measure = room, measure
 
-    def __call__(self, group: Sequence[PlannedTrial], replicates: int) -> int:
-        """At least one; `replicates` is how many each trial of the group trains."""
+    def __call__(self, group: Sequence[PlannedTrial], replicates: int) -> _Size:
+        """Of a group whose trials train so many replicates each."""
         asked = self._spec.resources.pack
-        if asked == "never" or len(group) < 2:
-            return 1
+        if asked == "never":
+            return _Size(1, NEVER)
+        if len(group) < 2:
+            return _Size(1, UNLIKE)
         if asked != "auto":
-            return min(asked, self._fitting(group[0], asked, replicates))
-        if self._spec.stopper is not None or self._spec.resources.device != "cpu":
-            return 1
+            return self._fitting(group[0], asked, replicates)
+        if self._spec.stopper is not None:
+            return _Size(1, "a stopper would leave their places in a pack empty")
+        if self._spec.resources.device != "cpu":
+            return _Size(1, "auto packs on a CPU only")
         most = min(MOST, math.ceil(len(group) / self._room))
-        most = min(most, self._fitting(group[0], most, replicates))
-        stacking = self._stacking(group[0])
-        if most < 2 or not stacking.may_pack(replicates):
-            return 1
-        specs = [trial.spec for trial in group[:most]]
-        return most if stacking.packs_well(specs, replicates, threads=self._spec.resources.threads) else 1
+        if most < 2:
+            return _Size(1, f"there is room for {self._room} at once")
+        return self._worth(group, self._fitting(group[0], most, replicates), replicates)
 
-    def _fitting(self, trial: PlannedTrial, most: int, replicates: int) -> int:
+    def _worth(self, group: Sequence[PlannedTrial], size: _Size, replicates: int) -> _Size:
+        """The size if packs of it are faster."""
+        if size.most < 2:
+            return size
+        stacking = self._stacking(group[0])
+        if not stacking.may_pack(replicates):
+            return _Size(1, "only small perceptrons gain by it on a CPU")
+        specs, threads = [trial.spec for trial in group[: size.most]], self._spec.resources.threads
+        pays = stacking.packs_well(specs, replicates, threads=threads, measure=self._measure)
+        if pays is None:
+            return size._replace(is_open=True)
+        return size if pays else _Size(1, "a measurement has shown that it is not faster")
+
+    def _fitting(self, trial: PlannedTrial, most: int, replicates: int) -> _Size:
         """Trials whose stacks are one that is allowed and fits into memory; one where they are computed apart."""
         resources, stacking = self._spec.resources, self._stacking(trial)
         if not stacking.is_stackable:
-            return 1
-        members = most * replicates
-        if resources.device == "cpu":
-            members = stacking.most(members, resources.stack, threads=resources.threads, device="cpu")
-        elif resources.stack != "auto":
-            members = min(members, resources.stack)
-        return max(1, members // replicates)
+            return _Size(1, f"replicates of {trial.spec.model.kind} are not computed as one")
+        members = most * replicates if resources.stack == "auto" else min(most * replicates, resources.stack)
+        why = f"resources.stack: {resources.stack} holds no two of them"
+        if resources.device == "cpu" and members >= 2 * replicates:
+            members, why = self._in_memory(stacking, members), "two do not fit into memory at once"
+        return _Size(1, why) if members < 2 * replicates else _Size(members // replicates)
+
+    def _in_memory(self, stacking: Stacking, members: int) -> int:
+        """So many of some members as fit beside what else is trained."""
+        while members > 1:
+            try:
+                return stacking.most(members, "auto", threads=self._spec.resources.threads, device="cpu")
+            except SpecError:  # not even if they were computed one after another
+                members //= 2
+        return 1
 
     def _stacking(self, trial: PlannedTrial) -> Stacking:
         from sweeps.stacking import Stacking

@@ -1,13 +1,15 @@
-"""A quote: the price of a plan with what forks save of it, and the pilot it rests on if there was one."""
+"""A quote: the price of a plan, what forks save of it and how it is packed, and the pilot if there was one."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sweeps.forks import Forks, plan_forks
+from sweeps.packing import NEVER, Packed, plan_packs
 from sweeps.planning import Plan, Progress
 from sweeps.price import Price, price, recorded_shapes, slots_here, slots_of
 from sweeps.price_pilot import Pilot, pilot
@@ -19,12 +21,13 @@ class Quote:
 
     price: Price
     forks: Forks
+    packed: Packed
     pilots: Sequence[Pilot] = ()
 
     def document(self) -> dict[str, Any]:
         """Plain values."""
         forks = {"starts": self.forks.starts, "saved": self.forks.saved, "total": self.forks.total}
-        plain: dict[str, Any] = {"price": self.price.document(), "forks": forks}
+        plain: dict[str, Any] = {"price": self.price.document(), "forks": forks, "packs": self.packed.document()}
         if self.pilots:
             plain["pilot"] = [
                 {
@@ -70,4 +73,19 @@ def quote(
         pilots = pilot(made, progress, recorded_shapes(made, progress, sweep), tell=tell)
     forks = plan_forks(made, progress, sweep, resources)
     paces = {one.shape: one.pace for one in pilots}
-    return Quote(price(made, progress, sweep, forks=forks, slots=slots, pilot=paces), forks, pilots)
+    found = price(made, progress, sweep, forks=forks, slots=slots, pilot=paces)
+    return Quote(found, forks, _packed(made, progress, sweep, forks, room=slots), pilots)
+
+
+def _packed(made: Plan, progress: Progress, sweep: Path, forks: Forks, *, room: int) -> Packed:
+    """How a launch would pack its trials, as far as is known without measuring."""
+    from sweeps.data import load
+
+    trials = [trial for trial in made if progress.to_train(trial)]
+    if made.search is not None:
+        return Packed(alone=Counter({f"{made.spec.design.kind} chooses them one by one": len(trials)}))
+    if made.spec.resources.pack == "never" and not (sweep / "trials").is_dir():
+        return Packed(alone=Counter({NEVER: len(trials)}))
+    datasets = {trial.fingerprint: trial.spec.data for trial in trials}
+    loaded = {fingerprint: load(data) for fingerprint, data in datasets.items()}
+    return plan_packs(trials, progress, sweep, made.spec, forks, loaded, room=room, measure=False)

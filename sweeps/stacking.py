@@ -133,8 +133,17 @@ class Stacking:
         weights = sum(parameter.numel() * parameter.element_size() for parameter in self._module.parameters())
         return models.stacks_well(self._module, "cpu") and replicates * weights <= PACKED_BYTES
 
-    def packs_well(self, specs: Sequence[TrialSpec], replicates: int, *, threads: int) -> bool:
-        """Whether trials of this one's shapes are faster as a pack: measured once a sweep, where it is driven."""
+    def packs_well(
+        self, specs: Sequence[TrialSpec], replicates: int, *, threads: int, measure: bool = True
+    ) -> bool | None:
+        """Whether trials of this one's shapes are faster as a pack: measured once a sweep, where it is driven.
+
+        Args:
+            specs: The trials.
+            replicates: Of each.
+            threads: That they train with.
+            measure: If false, None where it is not measured yet.
+        """
         assert self.sweep is not None  # noqa: S101 - asked where a sweep is launched
         about = {
             **self._shapes,
@@ -145,6 +154,9 @@ class Stacking:
             "updated_apart": len({spec.training.model_dump_json() for spec in specs}),
         }
         path = self.sweep / FOLDER / f"pack-{_key(about)}.json"
+        storage.refresh_file(path)
+        if not path.exists() and not measure:
+            return None
         if not path.exists():
             found = time_pack(specs, self.shape, self.classes, replicates=replicates, threads=threads)
             _write_once(path, {"pays": found.pays, **asdict(found), **about, "host": socket.gethostname()})

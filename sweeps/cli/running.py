@@ -101,6 +101,8 @@ def plan(
     show.plan(made, progress)
     if found.forks.starts:
         typer.echo(found.forks.line())
+    if found.packed.sizes or made.spec.resources.pack != "never":
+        typer.echo(found.packed.line())
     if made.search is None or found.price.trials:
         typer.echo(found.price.line())
     for one in power:

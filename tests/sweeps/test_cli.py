@@ -54,6 +54,11 @@ def test_check_and_plan_need_nothing_but_the_spec(spec, tmp_path):
     plain = json.loads(ask("plan", spec, "--storage", tmp_path / "none", "--json"))
     assert plain["recorded"] == {"new": 4}
     assert plain["price"]["trials"] == 2
+    assert plain["packs"] == {"packs": {}, "unmeasured": 0, "alone": {"resources.pack is never": 2}}
+    assert "packs" not in shown
+    many = ("--set", "resources.pack=2", "--set", "space={training.l1: {grid: [0, 1.0e-4, 1.0e-3]}}")
+    shown = ask("plan", spec, "--storage", tmp_path / "none", *many)
+    assert "packs: 2 of 2 trials; 2 trials alone: left over of their kind" in shown
     assert not (tmp_path / "none").exists()
 
 

@@ -12,7 +12,7 @@ from sweeps import layout, records
 from sweeps.errors import SpecError
 from sweeps.forks import plan_forks
 from sweeps.pack_run import PackRun, Packs
-from sweeps.packing import Pack, plan_packs
+from sweeps.packing import LEFT, UNLIKE, Pack, Packed, plan_packs
 from sweeps.planning import Plan, make_plan
 from sweeps.spec import load_spec
 from sweeps.stacking import FOLDER
@@ -33,12 +33,16 @@ def plan_of(**changes: Any) -> Plan:
     return make_plan(load_spec({**SPEC, **changes}), lambda data: digits().fingerprint)
 
 
-def packs_of(sweep: Path, made: Plan, *, room: int = 1) -> list[Pack]:
+def packed(sweep: Path, made: Plan, *, room: int = 1, measure: bool = True) -> Packed:
     progress = made.progress(sweep)
     trials = [one for one in made if progress.to_train(one)]
     forks = plan_forks(trials, progress, sweep, made.spec.resources)
     data = {one.fingerprint: digits() for one in made}
-    return plan_packs(trials, progress, sweep, made.spec, forks, data, room=room)
+    return plan_packs(trials, progress, sweep, made.spec, forks, data, room=room, measure=measure)
+
+
+def packs_of(sweep: Path, made: Plan, *, room: int = 1) -> list[Pack]:
+    return packed(sweep, made, room=room).packs
 
 
 def together(sweep: Path, trials: Pack) -> PackRun:
@@ -118,6 +122,57 @@ def test_a_trial_that_is_large_is_not_packed_and_not_measured(tmp_path: Path) ->
     assert not (tmp_path / FOLDER).exists()
 
 
+def test_what_a_launch_would_pack_is_said_without_measuring(tmp_path: Path) -> None:
+    asked = packed(tmp_path, plan_of(), measure=False)
+    assert asked.document() == {"packs": {"3": 3, "2": 3}, "unmeasured": 0, "alone": {}}
+    assert asked.line() == "packs: 3 of 3 trials, 3 of 2 trials"
+    made = plan_of(resources={"pack": "auto"})
+    auto = packed(tmp_path, made, measure=False)
+    assert auto.line() == "packs: 3 of 5 trials (15 trials only if a launch measures that to be faster)"
+    assert not (tmp_path / FOLDER).exists()
+    measured = packed(tmp_path, made)
+    again = packed(tmp_path, made, measure=False)
+    assert (again.packs, again.unmeasured, again.alone) == (measured.packs, 0, measured.alone)
+
+
+GRID = {"training.l1": {"grid": [0.0, 1e-4, 1e-3]}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "room", "alone"),
+    [
+        ({"space": {"model.widths": {"grid": [[16], [24]]}}}, 1, {UNLIKE: 2}),
+        ({"space": GRID, "resources": {"pack": 2, "stack": 4}}, 1, {LEFT: 1}),
+        ({"space": GRID, "resources": {"pack": 2, "stack": 3}}, 1, {"resources.stack: 3 holds no two of them": 3}),
+        ({"space": GRID, "resources": {"pack": "auto"}}, 3, {"there is room for 3 at once": 3}),
+        (
+            {"space": GRID, "resources": {"pack": "auto"}, "stopper": {"kind": "median"}},
+            1,
+            {"a stopper would leave their places in a pack empty": 3},
+        ),
+        (
+            {"space": GRID, "resources": {"pack": "auto"}, "trial": {"kind": "mlp", "widths": [1000, 1000]}},
+            1,
+            {"only small perceptrons gain by it on a CPU": 3},
+        ),
+        (
+            {"space": GRID, "trial": {"kind": "resnet18", "normalisation": "batch", "width": 2}},
+            1,
+            {"replicates of resnet18 are not computed as one": 3},
+        ),
+    ],
+)
+def test_why_a_trial_is_not_packed_is_said(
+    tmp_path: Path, changes: dict[str, Any], room: int, alone: dict[str, int]
+) -> None:
+    model = changes.get("trial", {"kind": "mlp", "widths": [16]})
+    made = plan_of(**changes | {"trial": trial(model=model, prune={"rule": "none"}).document()})
+    found = packed(tmp_path, made, room=room, measure=False)
+    assert found.alone == alone
+    [[why, count]] = alone.items()
+    assert found.line().endswith(f"; {count} trial{'s' * (count > 1)} alone: {why}")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -172,6 +227,7 @@ def test_a_launch_goes_on_with_the_packs_that_have_begun(tmp_path: Path) -> None
     first, _ = packs_of(tmp_path, made)
     assert [len(pack) for pack in packs_of(tmp_path, made)] == [2, 2]
     together(tmp_path, first).step()
+    assert packed(tmp_path, made, measure=False).line() == "packs: 2 of 2 trials"
     again = plan_of(baseline=False, space={"training.l1": {"grid": [1e-5, 0.0, 1e-4, 1e-3]}}, resources={})
     assert sorted(map(len, packs_of(tmp_path, again))) == [1, 1, 2]
     assert {one.trial_id for one in first} in [
