@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,7 @@ from sweeps.data import load
 from sweeps.launch import plan
 from sweeps.pack_run import PackRun, Packs
 from sweeps.trial import TrialRun
+from tests.end_to_end.conftest import command
 from tests.end_to_end.faults import History, driver, histories, kill, undisturbed
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(600)]
@@ -79,6 +84,75 @@ def test_packs_lose_nothing_and_are_the_trials_alone(tmp_path: Path):
     stacks = [layout.read(folder)[0] for folder in again.folder.glob("trials/*")]
     assert sorted(len(stack.pack) for stack in stacks) == [3] * 6
     assert len({stack.pack for stack in stacks}) == 2
+
+
+LOST = """
+name: lost
+plugins: [loses_workers]
+trial:
+  data: {kind: digits, validation: 300, train_size: 400}
+  model: {kind: mlp, widths: [16]}
+  training: {epochs: 3, batch_size: 50}
+  prune: {rule: none}
+space:
+  model.widths: {grid: [[16], [24]]}
+  initialisation.kind: {grid: [normal_fan_in, xavier_normal, that_loses_workers]}
+replicates: {initialisation: 2}
+resources: {pack: 3}
+limits: {trial_minutes: 0.1, retries: 1}
+tracking: {pictures: 0}
+"""
+# The narrow one takes its worker along twice and is sound then, as what only a pack is too much for; the wide one
+# never is.
+PLUGIN = """
+import os
+import signal
+import time
+from pathlib import Path
+from sweeps.initialisations import INITIALISATIONS
+
+@INITIALISATIONS.register(version=1)
+def that_loses_workers(module, generator, inputs):
+    \"\"\"Ends its process, and hangs the next time.\"\"\"
+    narrow = any(16 in parameter.shape for parameter in module.parameters())
+    losses = Path(os.environ["LOSSES"], "narrow" if narrow else "wide")
+    before = losses.stat().st_size if losses.exists() else 0
+    if narrow and before >= 2:
+        return
+    losses.write_text("x" * (before + 1))
+    if before % 2:
+        time.sleep(3600)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_pack_that_loses_its_worker_again_and_again_ends_with_its_trials_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "loses_workers.py").write_text(PLUGIN)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.setenv("LOSSES", str(tmp_path))
+    with driver(tmp_path, LOST) as run:
+        shown, _ = run.process.communicate(timeout=300)
+        assert run.process.returncode == 1, shown
+    told = final(run.folder)
+    ends = Counter(
+        (record["config"]["initialisation"]["kind"], tuple(record["config"]["model"]["widths"]), record["status"])
+        for record in told.values()
+    )
+    sound = {(kind, (width,)) for kind in ("normal_fan_in", "xavier_normal") for width in (16, 24)}
+    sound.add(("that_loses_workers", (16,)))
+    assert ends == {(*one, "finished"): 2 for one in sound} | {("that_loses_workers", (24,), "failed"): 2}
+    assert len(histories(Path(run.storage))) >= 10
+    for rows in (
+        rows for name, rows in histories(Path(run.storage)).items() if told[name]["status"] == "finished"
+    ):
+        assert [row["epoch"] for row in rows] == [1, 2, 3]
+    [why] = {record["reason"] for record in told.values() if record["status"] == "failed"}
+    assert why.startswith("limits.trial_minutes: 0.1 min were over: it hangs")
+    assert {stack.pack for folder in run.folder.glob("trials/*") for stack in layout.read(folder)} == {()}
+    status = json.loads(command("status", "lost", "--storage", run.storage, "--json").stdout)
+    assert status["workers_lost"] == 2 + 2 + 2
 
 
 def final(sweep: Path) -> dict[str, records.Record]:
