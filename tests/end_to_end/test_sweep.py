@@ -17,7 +17,8 @@ import pytest
 import torch
 
 import sweeps
-from sweeps import launches, records
+from sweeps import launches, layout, records
+from sweeps.seeds import Seeds
 from sweeps.tracking.store import store_uri
 from tests.cluster.observed import runs
 from tests.end_to_end.conftest import REPOSITORY, SPEC, Launched, command, launch
@@ -256,6 +257,66 @@ def test_where_only_ray_has_a_gpu_each_replicate_fails_in_words(tmp_path: Path):
     assert [record["status"] for record in found] == ["failed"] * 6
     assert all(record["reason"].startswith("GpuMissing: resources.gpus: a GPU was given to") for record in found)
     assert not list((tmp_path / "small").glob("trials/*/layout.json")), "how to train is settled where it can be"
+
+
+HALVES = """
+name: halves
+plugins: [meeting]
+trial:
+  data: {kind: digits, validation: 300, train_size: 400}
+  model: {kind: mlp, widths: [16]}
+  training: {epochs: 2, batch_size: 50}
+  initialisation: {kind: that_meets_another}
+  prune: {rule: none}
+space: {training.optimiser.lr: {grid: [0.01, 0.02, 0.03, 0.04]}}
+replicates: {initialisation: 1}
+resources: {gpus: 0.5}
+limits: {retries: 0}
+tracking: {pictures: 0}
+"""
+MEETING = """
+import os
+import time
+from pathlib import Path
+from sweeps.initialisations import INITIALISATIONS
+
+@INITIALISATIONS.register(version=1)
+def that_meets_another(module, generator, inputs):
+    \"\"\"Waits until it has been called in two processes.\"\"\"
+    place, until = Path(os.environ["MEETING"]), time.monotonic() + 120
+    (place / str(os.getpid())).touch()
+    while len(list(place.iterdir())) < 2:
+        if time.monotonic() > until:
+            raise TimeoutError("no other trial came")
+        time.sleep(0.05)
+"""
+
+
+def test_two_trials_share_a_gpu_in_halves_and_no_third_joins_them(tmp_path: Path):
+    """Ray's own bookkeeping, on a GPU it is only told of: that trials use the CPU is settled before."""
+    place = tmp_path / "meeting"
+    place.mkdir()
+    (tmp_path / "meeting.py").write_text(MEETING)
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(HALVES)
+    environment = {
+        "RAY_OVERRIDE_RESOURCES": json.dumps({"CPU": 4, "GPU": 1}),
+        "MEETING": str(place),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
+    }
+    planned = json.loads(command("plan", spec, "--storage", tmp_path, "--json", environment=environment).stdout)
+    for trial in planned["trials"]:
+        [one] = trial["replicates"]
+        stack = layout.Stack((one["replicate_id"],), (Seeds.from_document(one["seeds"]),), threads=1, device="cpu")
+        folder = records.trial_folder(tmp_path / "halves", trial["trial_id"])
+        layout.write(folder, [stack])
+        (folder / "trial.json").write_text(json.dumps(trial))
+    done = command("run", spec, "--storage", tmp_path, environment=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = list(records.records(tmp_path / "halves"))
+    assert [record["status"] for record in found] == ["finished"] * 4
+    at_once = [sum(one["started"] <= other["started"] < one["ended"] for one in found) for other in found]
+    assert max(at_once) == 2
 
 
 def test_the_report_sets_each_launch_s_plan_against_its_outcome(launched: Launched):
