@@ -306,7 +306,8 @@ def status(
     from sweeps.cli import show
     from sweeps.overview import status_of
 
-    found = show.watch(lambda: status_of(name, storage)) if watch else status_of(name, storage)
+    on = show.aside if as_json else show.console
+    found = show.watch(lambda: status_of(name, storage), on=on) if watch else status_of(name, storage)
     if as_json:
         typer.echo(json.dumps(found, indent=1))
     else:

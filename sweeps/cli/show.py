@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # A file or a pipe has no width: rows stay whole there.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+aside = Console(highlight=False, stderr=True, width=None if sys.stderr.isatty() else 240)
 SHOWN = ("validation_accuracy", "test_accuracy", "parameters_kept")
 # Columns of a comparison that a narrow terminal does without, in this order.
 LEAST_NEEDED = (
@@ -291,13 +292,15 @@ def status(found: Mapping[str, Any]) -> None:
         console.print(f"{field}: {escape(str(value))}", soft_wrap=True)
 
 
-def watch(ask: Callable[[], dict[str, Any]], every: float = WATCH_SECONDS) -> dict[str, Any]:
+def watch(
+    ask: Callable[[], dict[str, Any]], every: float = WATCH_SECONDS, *, on: Console = console
+) -> dict[str, Any]:
     """Show how far a sweep is, again and again, until nothing is left to train; returns the last state.
 
     On a terminal it is one live line, elsewhere a line whenever something has changed.
     """
     shown = ""
-    with console.status("") if console.is_terminal else nullcontext() as line:
+    with on.status("") if on.is_terminal else nullcontext() as line:
         while True:
             found = ask()
             states = ", ".join(f"{count} {state}" for state, count in found["states"].items())
@@ -305,7 +308,7 @@ def watch(ask: Callable[[], dict[str, Any]], every: float = WATCH_SECONDS) -> di
             if line is not None:
                 line.update(escape(said))
             elif said != shown:
-                console.print(escape(said), soft_wrap=True)
+                on.print(escape(said), soft_wrap=True)
             shown = said
             if found["recorded"] >= found["replicates"]:
                 return found

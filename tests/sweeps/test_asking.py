@@ -288,3 +288,6 @@ def test_watching_goes_on_until_every_replicate_has_ended(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{sweep.name}: 0/2 replicates (2 new)"
     assert lines[-1] == f"{sweep.name}: 2/2 replicates (2 finished)"
+    asked = CliRunner().invoke(app, ["status", sweep.name, "--watch", "--json", "--storage", str(tmp_path)])
+    assert json.loads(asked.stdout)["recorded"] == 2
+    assert asked.stderr.splitlines() == lines[-1:]
