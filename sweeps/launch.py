@@ -48,6 +48,7 @@ class Launch:
         statuses: States of all planned replicates now.
         complete: Whether the plan came to its end; false after an interrupt.
         why: Why it ended before its plan: asked to by `sweeps stop`, a budget used up; empty otherwise.
+        tracking_uri: Of MLflow, where one was given; None for the store inside the storage.
         lag: What MLflow does not show yet.
         report: The report, when there is something to report.
         wall_seconds: Time of the whole launch.
@@ -59,6 +60,7 @@ class Launch:
     statuses: Counter[str]
     complete: bool
     why: str
+    tracking_uri: str | None
     lag: Lag | None
     report: Path | None
     wall_seconds: float
@@ -179,6 +181,7 @@ def run(
         statuses=after.counts,
         complete=trained.complete,
         why=held.why or trained.why,
+        tracking_uri=uri,
         lag=lag,
         report=report,
         wall_seconds=time.monotonic() - begun,

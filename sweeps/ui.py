@@ -39,20 +39,28 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def serve(storage: Path, sweep: str | None, port: int = 5000, *, say: Callable[[str], None] = _say) -> None:
+def serve(
+    storage: Path,
+    sweep: str | None,
+    port: int = 5000,
+    *,
+    uri: str | None = None,
+    say: Callable[[str], None] = _say,
+) -> None:
     """Serve the UI until interrupted and say the link; where a server keeps the runs already, only say the link.
 
     Args:
         storage: Storage root.
         sweep: Sweep to land on; None lands on the list of sweeps.
         port: On loopback; 0 takes a free one.
+        uri: Address of the store, instead of `MLFLOW_TRACKING_URI` and the spec's.
         say: Called with each line for the person who started it.
 
     Raises:
         SweepNotFound: The store holds no such sweep; lists those it has.
         TrackingError: There is nothing to serve yet, or the port is taken.
     """
-    uri = sweep_uri(Path(storage), sweep) if sweep else store_uri(Path(storage))
+    uri = sweep_uri(Path(storage), sweep, uri) if sweep else store_uri(Path(storage), uri)
     if uri.startswith("http"):
         check(uri)
         say(_links(uri, sweep, uri))

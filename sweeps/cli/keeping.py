@@ -158,13 +158,14 @@ def sync(
 def ui(
     name: Annotated[str | None, typer.Argument(help="Sweep to land on.")] = None,
     port: Annotated[int, typer.Option(help="0 takes a free one.")] = 5000,
+    tracking_uri: Uri = None,
     storage: Storage = None,
 ) -> None:
     """Serve the MLflow UI on this machine and print a link to the sweep's trials."""
     from sweeps import storage as storages
     from sweeps.ui import serve
 
-    serve(storages.resolve(storage), name, port)
+    serve(storages.resolve(storage), name, port, uri=tracking_uri)
 
 
 def delete(

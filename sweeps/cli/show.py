@@ -151,9 +151,23 @@ def launch(done: Launch, *, command: str, retry: str | None = None) -> None:
         verdicts(compare(name, storage=storage))
         console.print(f"in full: [bold]sweeps compare {name}{where}[/]", soft_wrap=True)
     if done.lag is not None and not done.lag.is_complete:
-        console.print(f"MLflow is behind: {done.lag}. Catch up with: sweeps sync {name}{where}", soft_wrap=True)
+        console.print(
+            f"MLflow is behind: {escape(str(done.lag))}. Catch up with: sweeps sync {name}{where}{_store(done)}",
+            soft_wrap=True,
+        )
     console.print(f"report:    {done.report}", soft_wrap=True)
-    console.print(f"MLflow UI: [bold]sweeps ui {name}{where}[/]", soft_wrap=True)
+    console.print(f"MLflow UI: [bold]sweeps ui {name}{where}{_store(done)}[/]", soft_wrap=True)
+
+
+def _store(done: Launch) -> str:
+    """The option that leads to the MLflow of a launch, where a command would not find it by itself."""
+    from sweeps.tracking.client import without_password
+    from sweeps.tracking.store import sweep_uri
+
+    uri = done.tracking_uri
+    if uri is None or uri == sweep_uri(done.storage, done.plan.spec.name):
+        return ""
+    return f" --tracking-uri {without_password(uri)}"
 
 
 def _default() -> Any:

@@ -83,7 +83,7 @@ class Driver:
 
     def workers(self) -> list[psutil.Process]:
         """The Ray workers that train."""
-        return [process for process in self.family() if "Trainable" in _title(process)]
+        return [process for process in self.family() if "Trainable" in title(process)]
 
     def checkpoints(self) -> list[Path]:
         """Checkpoints of trials that are under way."""
@@ -120,7 +120,7 @@ class Node:
 
     def trainers(self) -> list[psutil.Process]:
         """Its workers that train."""
-        return [process for process in self._family() if "Trainable" in _title(process)]
+        return [process for process in self._family() if "Trainable" in title(process)]
 
     def hold(self) -> None:
         """Let its trials wait."""
@@ -155,7 +155,7 @@ class Node:
         self._owned = replace(self._owned, pid=process.pid, created=psutil.Process(process.pid).create_time())
 
 
-def _title(process: psutil.Process) -> str:
+def title(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
     except psutil.Error:
