@@ -44,6 +44,7 @@ class Launch:
     Attributes:
         plan: The plan that was carried out.
         storage: Where its records are.
+        started: When it began, in milliseconds since 1970.
         trained: Replicates that this launch trained.
         statuses: States of all planned replicates now.
         complete: Whether the plan came to its end; false after an interrupt.
@@ -56,6 +57,7 @@ class Launch:
 
     plan: Plan
     storage: Path
+    started: int
     trained: int
     statuses: Counter[str]
     complete: bool
@@ -177,6 +179,7 @@ def run(
     return Launch(
         plan=trained.plan,
         storage=root,
+        started=entry["started"],
         trained=trained.replicates,
         statuses=after.counts,
         complete=trained.complete,

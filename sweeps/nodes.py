@@ -117,20 +117,27 @@ def losses(sweep: Path, since: int = 0) -> int:
     return sum(event["event"] == LOST and event.get("time", 0) >= since for event in read(sweep))
 
 
-def told(sweep: Path) -> list[str]:
-    """Sentences about the workers that were lost; none if none was."""
-    return list(_sentences(read(sweep)))
+def told(sweep: Path, since: int | None = None) -> list[str]:
+    """Sentences about the workers that were lost, and the nodes that are avoided; none if none was.
+
+    Args:
+        sweep: The sweep's folder.
+        since: Count the workers that one launch has lost, from its beginning, in milliseconds since 1970; None
+            for those of all launches. A node that an earlier launch avoided is avoided still, and is named.
+    """
+    return list(_sentences(read(sweep), since))
 
 
-def _sentences(events: list[Event]) -> Iterator[str]:
+def _sentences(events: list[Event], since: int | None) -> Iterator[str]:
     lost = [event for event in events if event["event"] == LOST]
-    if lost:
-        by_node = {event["node"]: Node(event["node"], event["host"]) for event in lost}
-        on = Counter(event["node"] for event in lost)
+    if counting := [event for event in lost if since is None or event.get("time", 0) >= since]:
+        by_node = {event["node"]: Node(event["node"], event["host"]) for event in counting}
+        on = Counter(event["node"] for event in counting)
         where = ", ".join(f"{count} on {by_node[name]}" for name, count in on.items())
+        over = " over all launches" if since is None else ""
         yield (
-            f"Workers were lost {times(len(lost))}, and their trials begun again as far as limits.retries "
-            f"allows: {where}."
+            f"Workers were lost {times(len(counting))}{over}, and their trials begun again as far as "
+            f"limits.retries allows: {where}."
         )
     avoided = _avoided(events)
     for event in events:

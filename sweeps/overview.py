@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps import nodes, records, storage
 from sweeps.errors import SweepNotFound
+from sweeps.failures import failures
 from sweeps.origin import Root
 from sweeps.status import Status
 
@@ -57,9 +58,18 @@ def status_of(name: str, root: Root = None) -> dict[str, Any]:
         "storage": storage.shown(place),
         "tracking": str(behind) if behind else "not projected to MLflow yet",
         "states": {str(state): count for state, count in sorted(counts.items())},
+        **_failed(sweep, counts, planned),
         "workers_lost": nodes.losses(sweep),
         **({"faults": " ".join(faults)} if (faults := nodes.told(sweep)) else {}),
     }
+
+
+def _failed(sweep: Path, counts: Counter[str], planned: list[Any]) -> dict[str, Any]:
+    """Why replicates failed; nothing where none has."""
+    if not counts[Status.FAILED]:
+        return {}
+    names = ((trial["trial_id"], one["replicate_id"]) for trial in planned for one in trial["replicates"])
+    return {"failures": [failure._asdict() for failure in failures(sweep, names)]}
 
 
 def trial_in(sweep: Path, trial: str) -> Path:

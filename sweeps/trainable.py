@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ class ReplicatesTrainable(tune.Trainable):
         from sweeps.training_memory import take_share
 
         take_share(spec.resources.gpus)
+        _load_training()
         self._judged, self._only = judged, only
         self._sweep, self._packs, self._datasets = storage.on_worker(sweep), packs, datasets
         self._spec, self._launched, self._saves = spec, launched, saves
@@ -79,7 +81,6 @@ class ReplicatesTrainable(tune.Trainable):
             self._last_save = max((epoch for epochs in saves for epoch in epochs), default=0)
             packs = Packs()
             self._run = PackRun([self._trial(planned, trials, packs) for planned in trials])
-            self._watchdog.watch(self._run.runs)
         except StorageUnusable as error:
             self._full = str(error)
 
@@ -133,6 +134,7 @@ class ReplicatesTrainable(tune.Trainable):
         return {"epoch": 0, "done": True, "trials": [], "full": self._full}
 
     def _train(self, run: PackRun) -> dict[str, Any]:
+        self._watchdog.watch(run.runs)  # from here: what came before, starting a process say, was no training
         before = run.epoch
         until = time.monotonic() + (0 if self._judged else REPORT_SECONDS)
         news: dict[int, dict[str, Any]] = {}
@@ -184,6 +186,11 @@ class ReplicatesTrainable(tune.Trainable):
         stop = stop_of(self._sweep, run.planned.trial_id)
         if stop is not None and run.open() >= stop.epoch:
             run.stop(stop.reason)
+
+
+def _load_training() -> None:
+    """Import now what a trial would when it opens: seconds on a busy machine, of which its limit says nothing."""
+    import_module("sweeps.training")
 
 
 def pending(

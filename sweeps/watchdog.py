@@ -30,12 +30,15 @@ class Watchdog:
     def __init__(self, minutes: float | None) -> None:
         self._minutes = minutes
         self._begun = time.monotonic()
+        self._watched: Sequence[TrialRun] | None = None
         self._timer: threading.Timer | None = None
 
     def watch(self, runs: Sequence[TrialRun]) -> None:
-        """Begin to count, for these trials."""
+        """Begin to count, for these trials; where it counts for them already, it goes on."""
+        if self._watched is runs:
+            return
         self.rest()
-        self._begun = time.monotonic()
+        self._begun, self._watched = time.monotonic(), runs
         if self._minutes is not None:
             seconds = 60 * self._minutes * len(runs)
             self._timer = threading.Timer(seconds * PATIENCE + GRACE_SECONDS, self._give_up, [runs])
@@ -44,6 +47,7 @@ class Watchdog:
 
     def rest(self) -> None:
         """Stop counting."""
+        self._watched = None
         if self._timer is not None:
             self._timer.cancel()
 

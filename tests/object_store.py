@@ -50,7 +50,7 @@ def serving(store: ObjectStore) -> Iterator[None]:
         subprocess.Popen(store.program(), env=environment, stdout=log, stderr=log) as process,
     ):
         try:
-            probe.wait_for(lambda: probe.is_well(store.health_url), what="the object store answers", timeout=60)
+            probe.wait_for(lambda: probe.is_well(store.health_url), what="the object store answers", timeout=180)
             yield
         finally:
             process.kill()

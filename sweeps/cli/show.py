@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from rmt.registry import Registry
     from sweeps.answers import Answer
+    from sweeps.failures import Failure
     from sweeps.launch import Launch
     from sweeps.planning import Plan, Progress
     from sweeps.progress import SweepProgress
@@ -121,6 +122,7 @@ def plan_trials(made: Plan, progress: Progress) -> None:
 def launch(done: Launch, *, command: str, retry: str | None = None) -> None:
     """What a launch has done, and where to go on; `retry` is what it was limited to."""
     from sweeps import compare, nodes
+    from sweeps.failures import failures
     from sweeps.progress import duration
     from sweeps.ranking import best
     from sweeps.storage import shown
@@ -136,11 +138,15 @@ def launch(done: Launch, *, command: str, retry: str | None = None) -> None:
     else:
         console.print("nothing to train: every replicate has its record")
     console.print("replicates: " + ", ".join(f"{n} {state}" for state, n in sorted(done.statuses.items())))
-    for sentence in nodes.told(storage / name):
+    where = "" if str(storage) == str(_default()) else f" --storage {shown(storage)}"
+    if done.statuses["failed"]:
+        planned = ((trial.trial_id, one.replicate_id) for trial in done.plan for one in trial.replicates)
+        _failures(failures(storage / name, planned))
+        console.print(f"with tracebacks: sweeps logs {name} TRIAL{where}", soft_wrap=True)
+    for sentence in nodes.told(storage / name, done.started):
         console.print(escape(sentence), soft_wrap=True)
     if done.report is None:
         return
-    where = "" if str(storage) == str(_default()) else f" --storage {shown(storage)}"
     if done.statuses["finished"]:
         answers(best(name, storage=storage))
     else:
@@ -168,6 +174,14 @@ def _store(done: Launch) -> str:
     if uri is None or uri == sweep_uri(done.storage, done.plan.spec.name):
         return ""
     return f" --tracking-uri {without_password(uri)}"
+
+
+def _failures(found: Sequence[Failure]) -> None:
+    """Why replicates failed."""
+    from sweeps.failures import lines
+
+    for line in lines(found):
+        console.print(escape(f"  {line}"), soft_wrap=True)
 
 
 def _default() -> Any:
@@ -302,8 +316,14 @@ def sweeps(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def status(found: Mapping[str, Any]) -> None:
     """How far a sweep is."""
+    from sweeps.failures import Failure
+
     for field, value in found.items():
-        console.print(f"{field}: {escape(str(value))}", soft_wrap=True)
+        if field == "failures":
+            console.print(f"{field}:")
+            _failures([Failure(**failure) for failure in value])
+        else:
+            console.print(f"{field}: {escape(str(value))}", soft_wrap=True)
 
 
 def watch(

@@ -288,7 +288,7 @@ def start_postgres(host: Host) -> None:
     def created() -> bool:
         return host.run(*create, variables={"PGPASSFILE": "/run/secrets/pgpass"}).returncode == 0
 
-    wait_for(created, what="a database for MLflow", timeout=60)
+    wait_for(created, what="a database for MLflow", timeout=180)
 
 
 def start_objects(host: Host) -> None:

@@ -53,7 +53,7 @@ class TestTwoNodes:
 
     def test_a_job_that_fails_shows_its_log(self, two_nodes: LocalCluster) -> None:
         with pytest.raises(JobFailed, match=r"(?s)failed; end of its log:.*what went wrong"):
-            run_job(reach(two_nodes.folder), "echo what went wrong; false", timeout=60)
+            run_job(reach(two_nodes.folder), "echo what went wrong; false", timeout=240)
 
 
 def test_services_without_authentication_are_found(tmp_path: Path) -> None:
@@ -93,10 +93,10 @@ def test_a_service_of_this_machine_that_listens_beyond_it_is_found(
     code = f"import socket, time; s = socket.create_server(({host!r}, 0)); print(s.getsockname()[1], flush=True)"
     log = tmp_path / "log"
     service = processes.start(
-        "mlflow", [sys.executable, "-c", f"{code}; time.sleep(60)"], folder=tmp_path, log=log
+        "mlflow", [sys.executable, "-c", f"{code}; time.sleep(300)"], folder=tmp_path, log=log
     )
     try:
-        port = wait_for(lambda: log.read_text().strip() or None, what="it listens", timeout=20)
+        port = wait_for(lambda: log.read_text().strip() or None, what="it listens", timeout=60)
         client = Client("https://x", Path("t"), f"http://127.0.0.1:{port}", services=(service,))
         assert bad(list(doctor._listening(client))) == found
     finally:

@@ -64,7 +64,7 @@ def asked(channel: grpc.Channel, here: LocalCluster) -> str:
     """The code of a question with the token."""
     token = Path(here.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
     try:
-        channel.unary_unary(CALL)(b"", timeout=10, metadata=(("authorization", f"Bearer {token}"),))
+        channel.unary_unary(CALL)(b"", timeout=60, metadata=(("authorization", f"Bearer {token}"),))
     except grpc.RpcError as error:
         return str(error.code().name)
     return "OK"

@@ -172,24 +172,25 @@ def driver(
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Driver]:
     """Launch a spec in a process of its own; whatever of it still runs in the end is killed."""
+    name = document.parse(text)["name"]  # before anything is started that a text which can not be read would leave
     spec, storage = folder / "spec.yaml", storage or folder / "storage"
     spec.write_text(text)
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "MLFLOW_", "RMT_", "TUNE_"))}
     program = [sys.executable, "-c", "from sweeps.cli import main; main()", "run", str(spec)]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*program, "--storage", str(storage), *arguments],
         cwd=REPOSITORY,
         env=inherited | dict(environment or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
-    running = Driver(process, spec, storage, document.parse(text)["name"])
-    try:
-        yield running
-    finally:
-        kill([*running.family(), psutil.Process(process.pid)] if process.poll() is None else [])
-        process.communicate()
+    ) as process:
+        running = Driver(process, spec, storage, name)
+        try:
+            yield running
+        finally:
+            kill([*running.family(), psutil.Process(process.pid)] if process.poll() is None else [])
+            process.communicate()
 
 
 def kill(processes: list[psutil.Process]) -> None:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -15,7 +10,8 @@ import pytest
 
 import sweeps
 from sweeps import records
-from tests.end_to_end.conftest import REPOSITORY, command, launch
+from tests.end_to_end.conftest import command, launch
+from tests.end_to_end.faults import driver, kill
 
 pytestmark = pytest.mark.slow
 
@@ -65,19 +61,10 @@ def test_a_killed_search_goes_on_with_its_history(tmp_path: Path):
     text = SPEC.replace("startup: 8", "startup: 2, at_once: 1").replace("epochs: 5", "epochs: 4")
     (tmp_path / "whole").mkdir()
     whole = launch(tmp_path / "whole", text)
-    spec, storage = tmp_path / "spec.yaml", tmp_path / "storage"
-    spec.write_text(text)
-    arguments = [sys.executable, "-c", "from sweeps.cli import main; main()", "run", str(spec)]
-    process = subprocess.Popen([*arguments, "--storage", str(storage)], cwd=REPOSITORY, stdout=subprocess.DEVNULL)
-    family = [psutil.Process(process.pid)]
-    deadline = time.monotonic() + 400
-    while len(list(storage.glob("search/trials/*/*/record.json"))) < 7 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    family += family[0].children(recursive=True)
-    for one in family:
-        with contextlib.suppress(psutil.NoSuchProcess):  # some go with their parents
-            one.send_signal(signal.SIGKILL)
-    process.wait()
+    with driver(tmp_path, text) as killed:
+        killed.wait_for(lambda: len(list(killed.folder.glob("trials/*/*/record.json"))) >= 7, "seven records")
+        kill([psutil.Process(killed.process.pid), *killed.family()])
+    spec, storage = killed.spec, Path(killed.storage)
     begun = {path.name for path in storage.glob("search/trials/*")}
     assert 3 <= len(begun) < 9
     done = command("run", spec, "--storage", storage)

@@ -112,7 +112,7 @@ def test_an_address_where_no_driver_can_connect_is_refused_before_anything_start
         ("127.0.0.1:9", "no Ray at '127.0.0.1:9': nobody answers"),
         ("http://127.0.0.1:8265", "takes jobs (sweeps submit SPEC --address http://127.0.0.1:8265)"),
     ):
-        done = command("run", spec, "--storage", tmp_path / "storage", "--address", address, timeout=100)
+        done = command("run", spec, "--storage", tmp_path / "storage", "--address", address, timeout=240)
         assert done.returncode == 2, done.stdout
         assert message in " ".join(done.stderr.split())
         assert not (tmp_path / "storage" / "small").exists()

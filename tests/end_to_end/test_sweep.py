@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import mlflow
@@ -21,7 +19,8 @@ from sweeps import launches, layout, records
 from sweeps.seeds import Seeds
 from sweeps.tracking.store import store_uri
 from tests.cluster.observed import runs
-from tests.end_to_end.conftest import REPOSITORY, SPEC, Launched, command, launch
+from tests.end_to_end.conftest import SPEC, Launched, command, launch
+from tests.end_to_end.faults import driver
 
 pytestmark = pytest.mark.slow
 
@@ -189,35 +188,20 @@ def test_a_storage_lists_its_sweeps_and_says_how_far_they_are(launched: Launched
 
 @pytest.mark.fault
 def test_ctrl_c_keeps_what_is_finished_says_how_to_go_on_and_going_on_trains_the_rest(tmp_path: Path):
-    spec = tmp_path / "long.yaml"
-    spec.write_text(SPEC.replace("epochs: 4", "epochs: 60").replace("name: small", "name: long"))
-    storage = tmp_path / "storage"
-    arguments = [
-        sys.executable,
-        "-c",
-        "from sweeps.cli import main; main()",
-        "run",
-        str(spec),
-        "--storage",
-        str(storage),
-    ]
-    process = subprocess.Popen(arguments, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
-    family = psutil.Process(process.pid)
-    deadline = time.monotonic() + 300
-    while not list(storage.glob("long/trials/*/*/record.json")) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    children = family.children(recursive=True)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 130
+    with driver(tmp_path, SPEC.replace("epochs: 4", "epochs: 60").replace("name: small", "name: long")) as run:
+        run.wait_for(lambda: list(run.folder.glob("trials/*/*/record.json")), "record")
+        children = run.family()
+        run.process.send_signal(signal.SIGINT)
+        output, _ = run.process.communicate(timeout=300)
+    assert run.process.returncode == 130
     assert "interrupted; everything finished is kept. Go on with: sweeps run" in output
     assert not [child for child in psutil.wait_procs(children, timeout=60)[1] if runs(child)]
-    finished = {path: path.read_bytes() for path in storage.glob("long/trials/*/*/record.json")}
+    finished = {path: path.read_bytes() for path in run.folder.glob("trials/*/*/record.json")}
     assert finished
     assert all(json.loads(content)["status"] in ("finished", "diverged") for content in finished.values())
-    again = command("run", spec, "--storage", storage)
+    again = command("run", run.spec, "--storage", run.storage)
     assert again.returncode == 0, again.stderr
-    assert len(list(storage.glob("long/trials/*/*/record.json"))) == 27
+    assert len(list(run.folder.glob("trials/*/*/record.json"))) == 27
     assert {path: path.read_bytes() for path in finished} == finished
 
 

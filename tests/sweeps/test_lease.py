@@ -39,8 +39,8 @@ def test_a_second_driver_is_refused_with_the_holders_identity(tmp_path):
 
 
 def test_the_lease_of_a_dead_process_has_ended(tmp_path):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait()
     (tmp_path / FILE).write_text(holder(process=dead.pid))
     with lease(tmp_path):
         assert json.loads((tmp_path / FILE).read_text())["process"] == os.getpid()
@@ -85,12 +85,13 @@ with lease(Path(sys.argv[1])) as held:
 @pytest.fixture(params=["", IN_BACKGROUND], ids=["", "in the background"])
 def driver(tmp_path, request):
     program = [sys.executable, "-c", request.param + DRIVER, str(tmp_path)]
-    process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "driving\n"
-    with process:
-        yield process
-        process.kill()
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "driving\n"
+            yield process
+        finally:
+            process.kill()
 
 
 def test_a_driver_that_is_asked_to_stop_ends_and_gives_the_lease_back(tmp_path, driver):

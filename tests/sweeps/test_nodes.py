@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -39,13 +40,28 @@ def test_avoided_nodes_stay_so_in_later_launches_until_that_is_lifted(tmp_path: 
     assert Nodes(tmp_path, 1).avoided == {ONE.name}
     assert Nodes(tmp_path, None).avoided == set()
     [workers, node] = nodes.told(tmp_path)
-    assert workers.startswith("Workers were lost 2 times")
+    assert workers.startswith("Workers were lost 2 times over all launches, and their trials begun again")
     assert node.startswith(
         "Node 111111111111 (one) is avoided: the workers of 1 trial in a row were lost there (a;"
     )
     Nodes(tmp_path, 1).lift()
     assert Nodes(tmp_path, 1).avoided == set()
     assert len(nodes.told(tmp_path)) == 1
+
+
+def test_a_launch_tells_of_the_workers_that_it_has_lost_itself(tmp_path: Path):
+    Nodes(tmp_path, 1).lose(ONE, "a", "killed")
+    started = nodes.read(tmp_path)[0]["time"] + 1
+    assert nodes.told(tmp_path, started) == []
+    while time.time() * 1000 < started + 1:  # the log counts whole milliseconds
+        time.sleep(0.001)
+    later = Nodes(tmp_path, 1)
+    later.lose(OTHER, "b", "killed")
+    later.avoid(OTHER)
+    workers, node = nodes.told(tmp_path, started)
+    assert workers.startswith("Workers were lost once, and")
+    assert workers.endswith(": 1 on 222222222222 (other).")
+    assert nodes.told(tmp_path, started + 60_000) == [node], "avoided by an earlier launch, it is avoided still"
 
 
 def test_without_a_limit_no_node_is_avoided(tmp_path: Path):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sweeps import tracking, ui
@@ -39,6 +40,14 @@ def rows(seen: Seen, sweep: str) -> int:
     if seen.client.get_experiment_by_name(sweep) is None:
         return 0
     return sum(len(seen.rows(run)) for run in seen.runs(sweep, "tags.level = 'replicate'"))
+
+
+def has_ended(process: int) -> bool:
+    """Whether a process has, waited for or not."""
+    try:
+        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def has_rows(seen: Seen, sweep: str, wanted: int) -> bool:
@@ -87,7 +96,7 @@ def test_projector_ends_when_its_driver_is_killed(sweep: SweepOnDisk, seen: Seen
         assert process.stdout is not None
         pid = int(process.stdout.readline())
         os.kill(process.pid, signal.SIGKILL)
-    wait_for(lambda: not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes())
+    wait_for(lambda: has_ended(pid))
     [run] = seen.level(sweep.name, "replicate").values()
     assert (run.info.status, run.data.tags["status"]) == ("KILLED", "interrupted")
     assert rows(seen, sweep.name) == 3 * 11
