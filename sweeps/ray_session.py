@@ -169,4 +169,6 @@ def _connect(address: str) -> None:
 
 
 def _first_line(error: BaseException) -> str:
+    if "Version mismatch" in str(error):
+        return " ".join(str(error).split())  # which versions they are is in the others
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -15,13 +15,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.bucket import parse
 from sweeps.errors import Problem, SpecError, SweepError
 from sweeps.mirror import is_address
-from sweeps.ray_session import ClusterUnreachable
+from sweeps.ray_session import ANSWER_SECONDS, ClusterUnreachable
 from sweeps.spec import SweepSpec
 from sweeps.status import Retry
 
@@ -29,13 +30,21 @@ if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
 CODE = ("sweeps", "rmt")
-NAME = "sweep"
+NAME, STORAGE = "sweep", "storage"
 POLL_SECONDS = 0.5
+OLDEST_RAY = "2.52"
+"""Of a cluster: its own Ray drives a job, and must be one that this code can drive."""
+STOP_SECONDS = 120
+"""Between Ray's own `ray job stop` and the driver's end by force: running epochs end, and are saved."""
 _ENTRY = re.compile(r"\A.*?^Running entrypoint for job [^\n]*\n", flags=re.DOTALL | re.MULTILINE)
 
 
 class JobNotFound(SweepError, LookupError):
     """No job of that sweep is known to the cluster."""
+
+
+class JobGoesOn(SweepError, TimeoutError):
+    """A job that was told to stop has not ended."""
 
 
 def submit(
@@ -71,8 +80,12 @@ def submit(
     arguments = ["run", "sweep.yaml", "--storage", place]
     arguments += ["--tracking-uri", tracking_uri] if tracking_uri else []
     arguments += ["--retry", Retry(retry).value] if retry else []
-    with _folder({"sweep.yaml": sweep.to_yaml(resolved=True)}) as folder:
-        return _start(client, arguments, {NAME: sweep.name}, folder, modules=sweep_modules(sweep))
+    sources = [_source_of(module) for module in sweep_modules(sweep)]
+    # Ray takes folders for modules; a single file goes with the spec, into the folder that the job begins in.
+    files = {path.name: path.read_text(encoding="utf-8") for path in sources if path.is_file()}
+    with _folder({**files, "sweep.yaml": sweep.to_yaml(resolved=True)}) as folder:
+        told = {NAME: sweep.name, STORAGE: place}
+        return _start(client, arguments, told, folder, packages=[path for path in sources if path.is_dir()])
 
 
 def ask(arguments: Sequence[str], *, address: str | None = None, show: Callable[[str], Any] = print) -> int:
@@ -127,6 +140,48 @@ def log_of_driver(name: str, *, address: str | None = None) -> str:
     return f"job {job}: {newest.status.value}\n{_own(client.get_job_logs(job))}"
 
 
+def stop_jobs(name: str, storage: str | None = None, *, address: str | None = None, timeout: float) -> list[str]:
+    """Stop the jobs of a sweep whose driver has not begun yet, and wait until they have ended.
+
+    One that has begun has said its plan. It holds the sweep's lease, and `sweeps.lease.request_stop` ends it in
+    order, or it has given it back and is about to end by itself.
+
+    Args:
+        name: Of the sweep.
+        storage: Where its records are; the same name elsewhere is another sweep.
+        address: Of the cluster's dashboard.
+        timeout: Seconds.
+
+    Returns:
+        Names of the jobs.
+
+    Raises:
+        JobNotFound: Only jobs that keep their records elsewhere are under way; lists where.
+        JobGoesOn: They have not ended after `timeout`.
+    """
+    client = connect(address)
+    under_way = {
+        str(job.submission_id): (job.metadata or {}).get(STORAGE, "")
+        for job in client.list_jobs()
+        if (job.metadata or {}).get(NAME) == name and not job.status.is_terminal()
+    }
+    place = storage or os.environ.get("RMT_STORAGE") or ""
+    own = [job for job, its in under_way.items() if its.rstrip("/") == place.rstrip("/")]
+    if under_way and not own:
+        places = ", ".join(sorted(set(under_way.values())))
+        raise JobNotFound(f"jobs of {name} are under way that keep their records elsewhere: --storage {places}")
+    until = time.monotonic() + timeout
+    waiting = [job for job in own if f"{name}: " not in _own(client.get_job_logs(job))]
+    for job in waiting:
+        client.stop_job(job)
+        while not client.get_job_status(job).is_terminal():
+            if time.monotonic() >= until:
+                raise JobGoesOn(f"the job {job} of {name} was told to stop and has not ended after {timeout:g} s")
+            time.sleep(POLL_SECONDS)
+            client.stop_job(job)  # it may not have been there yet
+    return waiting
+
+
 def _own(log: str) -> str:
     """What the command itself has printed: Ray puts lines of its own before that."""
     return _ENTRY.sub("", log).rstrip("\n")
@@ -142,6 +197,7 @@ def connect(address: str | None = None) -> JobSubmissionClient:
     Raises:
         ClusterUnreachable: Says what was tried and what to check.
     """
+    import requests
     from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
@@ -152,16 +208,19 @@ def connect(address: str | None = None) -> JobSubmissionClient:
             "dashboard, as --address or RAY_API_SERVER_ADDRESS (python -m cluster env prints it)"
         )
     try:
+        requests.get(f"{chosen}/api/version", timeout=ANSWER_SECONDS)  # Ray's client would wait for ever
         # Ray lets the environment win over what is given; what a person typed now is to count.
         before = os.environ.get("RAY_API_SERVER_ADDRESS")
         os.environ["RAY_API_SERVER_ADDRESS"] = chosen
         try:
-            return JobSubmissionClient(chosen)
+            return _of_version(JobSubmissionClient(chosen), chosen)
         finally:
             if before is None:
                 del os.environ["RAY_API_SERVER_ADDRESS"]
             else:
                 os.environ["RAY_API_SERVER_ADDRESS"] = before
+    except KeyError:
+        raise ClusterUnreachable(f"what answers at {chosen!r} is no dashboard of Ray; check the address") from None
     except (ConnectionError, RuntimeError, AuthenticationError, OSError) as error:
         first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ClusterUnreachable(
@@ -170,19 +229,37 @@ def connect(address: str | None = None) -> JobSubmissionClient:
         ) from None
 
 
+def _of_version(client: JobSubmissionClient, address: str) -> JobSubmissionClient:
+    """The client of a cluster whose Ray is not too old.
+
+    Raises:
+        ClusterUnreachable: It is.
+    """
+    from packaging.version import Version
+
+    its = getattr(client, "_server_ray_version", None) or OLDEST_RAY
+    if Version(its) < Version(OLDEST_RAY):
+        raise ClusterUnreachable(
+            f"the cluster at {address!r} runs Ray {its}, this code drives Ray {OLDEST_RAY} or newer; upgrade the "
+            f"cluster's Ray, best to this machine's {version('ray')}"
+        )
+    return client
+
+
 def _start(
     client: JobSubmissionClient,
     arguments: Sequence[str],
     metadata: dict[str, str],
     folder: Path,
-    modules: Sequence[str] = (),
+    packages: Sequence[Path] = (),
 ) -> str:
     return client.submit_job(
         entrypoint=shlex.join(["python", "-m", "sweeps", *arguments]),
         metadata=metadata,
         runtime_env={
             "working_dir": str(folder),
-            "py_modules": [str(_source_of(module)) for module in (*CODE, *modules)],
+            "py_modules": [str(path) for path in (*map(_source_of, CODE), *packages)],
+            "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
         },
     )
 

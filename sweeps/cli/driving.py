@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,16 +29,13 @@ def _without_address(arguments: list[str]) -> list[str]:
     return kept
 
 
-Elsewhere = Annotated[
-    str | None,
-    typer.Option(
-        "--address",
-        callback=elsewhere,
-        is_eager=True,
-        metavar="URL",
-        help="Ask on the cluster whose dashboard is there: http://HOST:8265.",
-    ),
-]
+_ADDRESS: dict[str, Any] = {
+    "metavar": "URL",
+    "help": "Ask on the cluster whose dashboard is there: http://HOST:8265.",
+}
+Address = Annotated[str | None, typer.Option("--address", **_ADDRESS)]
+Elsewhere = Annotated[str | None, typer.Option("--address", callback=elsewhere, is_eager=True, **_ADDRESS)]
+_NOBODY, _NO_SWEEP = "nobody drives", "no sweep"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -80,10 +77,11 @@ def stop(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep.")],
     timeout: Annotated[float, typer.Option(help="Seconds to wait for running epochs to end.")] = 120.0,
     storage: Storage = None,
-    address: Elsewhere = None,
+    address: Address = None,
 ) -> None:
     """End a running sweep in order, wherever it is driven from: finished work is kept, launching goes on."""
-    del address
+    if address is not None:
+        raise typer.Exit(_stop_on_cluster(name, storage, address, timeout))
     from sweeps import storage as storages
     from sweeps.lease import request_stop
 
@@ -91,7 +89,24 @@ def stop(
     if request_stop(sweep, timeout=timeout):
         typer.echo(f"stopped {name}; what is recorded is kept, and launching it again goes on")
     else:
-        typer.echo(f"nobody drives {name}")
+        typer.echo(f"{_NOBODY} {name}")
+
+
+def _stop_on_cluster(name: str, storage: str | None, address: str, timeout: float) -> int:
+    """Stop a sweep that is driven on a cluster; a job whose driver has not begun yet is ended as a job."""
+    from sweeps.submission import ask, stop_jobs
+
+    said: list[str] = []
+    status = ask(_without_address(sys.argv[1:]), address=address, show=said.append)
+    told = "\n".join(said)
+    # Before its driver begins nobody holds the lease, and of a new sweep there is no folder.
+    if (_NOBODY in told or _NO_SWEEP in told) and (
+        jobs := stop_jobs(name, storage, address=address, timeout=timeout)
+    ):
+        typer.echo(f"stopped {name} before its driver began: job {', '.join(jobs)}")
+        return 0
+    typer.echo(told)
+    return status
 
 
 def du(
