@@ -61,3 +61,19 @@ def for_sweeps(store: ObjectStore) -> dict[str, str]:
     keys, endpoint = secret_path(store.data.parent, S3_CREDENTIALS[USER]), f"http://{store.host}:{store.port}"
     make_bucket(endpoint, S3_BUCKETS[USER], keys)
     return client_environment(endpoint, keys)
+
+
+@contextmanager
+def in_use(folder: Path) -> Iterator[dict[str, str]]:
+    """A store with the bucket of a cluster's nodes; the environment to use it in, which is this process's too."""
+    store = store_in(folder / "objects")
+    with serving(store):
+        given = for_sweeps(store) | {"RMT_MIRRORS": str(folder / "asking")}
+        before = {name: os.environ.get(name) for name in given}
+        os.environ.update(given)
+        yield given
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

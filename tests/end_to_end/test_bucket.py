@@ -17,7 +17,7 @@ from sweeps.bucket import Bucket
 from sweeps.cli import app
 from sweeps.lease import SweepIsDriven
 from tests.end_to_end.faults import assert_nothing_was_lost, driver, kill, undisturbed
-from tests.object_store import for_sweeps, serving, store_in
+from tests.object_store import in_use
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(600)]
 SPEC = """
@@ -51,18 +51,8 @@ class Killed:
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Where the bucket can be used; each machine's copies are in `RMT_MIRRORS`."""
-    folder = tmp_path_factory.mktemp("bucket")
-    store = store_in(folder / "objects")
-    with serving(store):
-        given = for_sweeps(store) | {"RMT_MIRRORS": str(folder / "asking")}
-        before = {name: os.environ.get(name) for name in given}
-        os.environ.update(given)
+    with in_use(tmp_path_factory.mktemp("bucket")) as given:
         yield given
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @pytest.fixture(scope="module")
