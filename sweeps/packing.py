@@ -79,7 +79,7 @@ class Packed:
         told = [f"packs: {packed or 'none'}"]
         if self.unmeasured:
             told[0] += f" ({counted(self.unmeasured, 'trial')} only if a launch measures that to be faster)"
-        told += [f"{counted(count, 'trial')} alone: {why}" for why, count in self.alone.items()]
+        told += [f"{counted(count, 'trial')} alone: {why}" if count else why for why, count in self.alone.items()]
         return "; ".join(told)
 
 

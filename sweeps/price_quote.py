@@ -74,18 +74,18 @@ def quote(
     forks = plan_forks(made, progress, sweep, resources)
     paces = {one.shape: one.pace for one in pilots}
     found = price(made, progress, sweep, forks=forks, slots=slots, pilot=paces)
-    return Quote(found, forks, _packed(made, progress, sweep, forks, room=slots), pilots)
+    return Quote(found, forks, _packed(made, progress, sweep, forks, found), pilots)
 
 
-def _packed(made: Plan, progress: Progress, sweep: Path, forks: Forks, *, room: int) -> Packed:
+def _packed(made: Plan, progress: Progress, sweep: Path, forks: Forks, found: Price) -> Packed:
     """How a launch would pack its trials, as far as is known without measuring."""
     from sweeps.data import load
 
-    trials = [trial for trial in made if progress.to_train(trial)]
     if made.search is not None:
-        return Packed(alone=Counter({f"{made.spec.design.kind} chooses them one by one": len(trials)}))
+        return Packed(alone=Counter({f"{made.spec.design.kind} chooses them one by one": found.trials}))
     if made.spec.resources.pack == "never" and not (sweep / "trials").is_dir():
-        return Packed(alone=Counter({NEVER: len(trials)}))
+        return Packed(alone=Counter({NEVER: found.trials}))
+    trials = [trial for trial in made if progress.to_train(trial)]
     datasets = {trial.fingerprint: trial.spec.data for trial in trials}
     loaded = {fingerprint: load(data) for fingerprint, data in datasets.items()}
-    return plan_packs(trials, progress, sweep, made.spec, forks, loaded, room=room, measure=False)
+    return plan_packs(trials, progress, sweep, made.spec, forks, loaded, room=found.slots, measure=False)

@@ -59,6 +59,11 @@ def test_check_and_plan_need_nothing_but_the_spec(spec, tmp_path):
     many = ("--set", "resources.pack=2", "--set", "space={training.l1: {grid: [0, 1.0e-4, 1.0e-3]}}")
     shown = ask("plan", spec, "--storage", tmp_path / "none", *many)
     assert "packs: 2 of 2 trials; 2 trials alone: left over of their kind" in shown
+    searched = ("--set", "resources.pack=auto", "--set", "design={kind: tpe, trials: 4}")
+    space = ("--set", "space={training.l1: {uniform: [0, 0.1]}}")
+    assert "packs: none; tpe chooses them one by one" in ask(
+        "plan", spec, "--storage", tmp_path / "none", *searched, *space
+    )
     assert not (tmp_path / "none").exists()
 
 
