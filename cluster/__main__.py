@@ -11,7 +11,7 @@ import typer
 from cluster import certificates, credentials, local_cluster, probe, serve, state
 from cluster.client import reach
 from cluster.doctor import examine_cluster, render
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, WaitTimedOut
 
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
@@ -116,7 +116,10 @@ def wait(
 ) -> None:
     """Wait for that many nodes in the cluster of the state folder, else of $RAY_API_SERVER_ADDRESS."""
     client = reach(state_folder)
-    probe.wait_for(lambda: len(client.alive_nodes()) >= nodes, what=f"{nodes} node(s) alive", timeout=timeout)
+    try:
+        probe.wait_for(lambda: len(client.alive_nodes()) >= nodes, what=f"{nodes} node(s) alive", timeout=timeout)
+    except WaitTimedOut as error:
+        raise WaitTimedOut(f"{error}; {client.roll_call(nodes)}") from error
     print(f"{len(client.alive_nodes())} node(s) alive")
 
 

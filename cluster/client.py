@@ -39,6 +39,19 @@ class Client:
         """The nodes Ray says are alive, none if the head does not answer."""
         return probe.alive_nodes(self.dashboard, read_secret(self.token_file))
 
+    def roll_call(self, nodes: int) -> str:
+        """Which of so many nodes are alive, or that the head does not answer, and where to look for the reason."""
+        logs = ", ".join(str(service.log) for service in self.services if service.name.startswith("ray-"))
+        where = f"look at {logs or 'the logs of the services ray-head and ray-worker'}"
+        try:
+            known = probe.ray_nodes(self.dashboard, read_secret(self.token_file))
+        except ConnectionError as error:
+            return f"the head does not say which are ({error}); {where}"
+        alive = [node.address + (" (head)" if node.is_head else "") for node in known if node.alive]
+        gone = [node.address for node in known if not node.alive]
+        said = f"{len(alive)} of {nodes} alive: {', '.join(alive)}" if alive else f"none of {nodes} alive"
+        return said + (f"; given up: {', '.join(gone)}" if gone else "") + f"; {where}"
+
 
 def reach(state_folder: Path | None = None) -> Client:
     """The cluster of the state folder if one is up there, else the one of a client's variables.

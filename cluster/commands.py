@@ -21,6 +21,9 @@ from cluster import certificates, object_store
 # How soon a connection is found dead after a link was cut and joined again. By default a client of Ray asks every
 # five minutes and waits two: a task whose answer was lost with the link hangs that long (seen, and ray#44612).
 KEEPALIVE = {"RAY_grpc_client_keepalive_time_ms": "20000", "RAY_grpc_client_keepalive_timeout_ms": "20000"}
+# How often a node asks the head whether it still belongs to the cluster. A head that was lost comes back with a
+# new one, and nothing else tells a worker to leave the old: by default it may stay away for more than a minute.
+BELONGING = {"RAY_raylet_liveness_self_check_interval_ms": "10000"}
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
 
@@ -88,6 +91,7 @@ class RayNode(Service):
             "RAY_AUTH_TOKEN_PATH": str(self.token_file),
             "RAY_USAGE_STATS_ENABLED": "0",
             **KEEPALIVE,
+            **BELONGING,
         }
         if self.tls_authority:
             given |= certificates.files_in(self._tls_folder, self.tls_authority).environment

@@ -2,6 +2,8 @@
 
 Nothing of it touches the machine's own network. Names are resolved by each namespace's hosts file, secrets are
 mounted at /run/secrets, so that services start by the commands of docker-compose.yml, with its restart policy.
+As in a container, each service sees its own processes only: `ray start --head` refuses to start again where it
+sees a raylet of its address, and hosts that another test has at the same time have the same addresses.
 Needs root; everything is removed at the end.
 """
 
@@ -12,11 +14,12 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from cluster import containers, credentials, processes
@@ -36,6 +39,7 @@ NAMES = {  # service to host
 COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
 # What a client can do without: it checks a spec and sends it away.
 NOT_THE_CLIENTS = ("mlflow", "optuna", "pandas", "pyarrow", "matplotlib", "psycopg2", "boto3", "botocore")
+ALONE = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]
 MOUNT = """
 mount -t tmpfs tmpfs /run && mkdir /run/secrets && mount --bind "$SECRETS" /run/secrets || exit
 IFS=:; for path in $HIDDEN; do mount -t tmpfs tmpfs "$path" || exit; done; unset IFS; exec "$@"
@@ -83,9 +87,8 @@ class Host:
     services: dict[str, Owned] = field(default_factory=dict)
 
     def inside(self, command: Sequence[str]) -> list[str]:
-        """A command line that runs in this host, its process id kept."""
-        mount = ["unshare", "--mount", "--propagation", "private", "sh", "-c", MOUNT, "sh"]
-        return ["ip", "netns", "exec", self.namespace, *mount, *command]
+        """A command line that runs in this host, alone with what it starts, which ends with it."""
+        return ["ip", "netns", "exec", self.namespace, *ALONE, "sh", "-c", MOUNT, "sh", *command]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -123,21 +126,32 @@ class Host:
         environment = {name: each for name, each in self.environment.items() if name != processes.OWNER}
         environment |= dict(variables or {})
         arguments = [f"{name}={each}" for name, each in environment.items()]
-        self.services[name] = processes.start(
+        outer = processes.start(
             name, ["env", "--ignore-environment", *arguments, f"{processes.OWNER}={self.folder}", *whole],
             folder=self.folder, log=self.folder / f"{name}.log",
         )  # fmt: skip
+        # The one inside, which restarts the service: `unshare` does not pass on the signal to end.
+        inner = wait_for(lambda: next(iter(psutil.Process(outer.pid).children()), None), what=name, timeout=60)
+        self.services[name] = replace(outer, pid=inner.pid, created=inner.create_time())
 
     def serve(self, name: str, variables: Mapping[str, str] | None = None, **changed: object) -> None:
         """Start a service of the compose file by its command."""
         self.start(name, containers.SERVICES[name].model_copy(update=changed).serve(), variables)
 
+    def running(self, name: str) -> list[psutil.Process]:
+        """The processes of a service, without the one that restarts it."""
+        loop = self.services[name].process
+        try:
+            return loop.children(recursive=True) if loop else []
+        except psutil.NoSuchProcess:  # it ended meanwhile
+            return []
+
     def kill(self, name: str) -> int:
         """Kill what runs a service, with everything it started, but not what restarts it; how many processes."""
-        loop = self.services[name].process
-        running = loop.children(recursive=True) if loop else []
+        running = self.running(name)
         for process in running:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it went with one of the others
+                process.kill()
         return len(running)
 
     def hold(self, service: dict[str, Any]) -> None:
@@ -205,7 +219,24 @@ def network(names: Sequence[str], folder: Path) -> Iterator[dict[str, Host]]:
             # To nowhere, but with it Ray finds the host's own address.
             ip("-n", host.namespace, "route", "add", "default", "via", f"{SUBNET}.1")
             stack.callback(host.end)
-        yield hosts
+        try:
+            yield hosts
+        except BaseException as error:
+            error.add_note(tails(hosts))
+            raise
+
+
+def tails(hosts: Mapping[str, Host], lines: int = 15) -> str:
+    """What each service said last, and how many processes run it: where to look when something failed."""
+    shown = []
+    for host in hosts.values():
+        for name, service in host.services.items():
+            said = service.log.read_text(errors="replace").splitlines()[-lines:]
+            shown += [
+                f"{name} on {host.name}, {len(host.running(name))} processes:",
+                *(f"  {line}" for line in said),
+            ]
+    return "\n".join(shown)
 
 
 def namespace(stack: ExitStack, name: str, hosts_file: str | None = None) -> str:

@@ -70,6 +70,7 @@ def test_ray_starts_with_token_authentication_by_file() -> None:
     assert head.environment()["RAY_AUTH_TOKEN_PATH"] == str(TOKEN)
     assert head.environment()["RAY_USAGE_STATS_ENABLED"] == "0"
     assert int(head.environment()["RAY_grpc_client_keepalive_time_ms"]) <= 30_000
+    assert int(head.environment()["RAY_raylet_liveness_self_check_interval_ms"]) <= 10_000
 
 
 def test_a_worker_joins_its_head() -> None:

@@ -54,6 +54,10 @@ def test_a_client_that_holds_only_addresses_and_the_token_finds_all_in_order(hos
     assert password not in done.stdout + done.stderr
 
 
+def test_a_host_sees_no_process_of_another(hosts: dict[str, Host]) -> None:
+    assert hosts["client"].run("python", "-c", "import psutil; print(psutil.pids())").stdout == "[1]\n"
+
+
 def test_what_listens_is_where_it_should_be_and_rays_ports_refuse_without_the_token(
     hosts: dict[str, Host],
 ) -> None:

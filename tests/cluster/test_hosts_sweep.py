@@ -18,6 +18,16 @@ def sweep(hosts: dict[str, Host]) -> Sweep:
     return Sweep(hosts, epochs=200, rates=6)
 
 
+@pytest.fixture
+def finished(sweep: Sweep) -> Sweep:
+    """The sweep as the first test leaves it."""
+    statuses = sweep.statuses()
+    assert statuses == {"finished": sweep.replicates}, (
+        f"needs what this file's first test runs; there is {statuses}"
+    )
+    return sweep
+
+
 def test_a_killed_worker_a_cut_link_and_a_lost_head_lose_nothing(sweep: Sweep) -> None:
     hosts = sweep.hosts
     sweep.submit()
@@ -53,24 +63,24 @@ def test_the_client_holds_the_token_and_nothing_else(sweep: Sweep) -> None:
         assert client.run("python", "-c", f"import {package}").returncode != 0, package
 
 
-def test_mlflow_has_each_replicate_once_with_its_artifacts_in_the_object_store(sweep: Sweep) -> None:
-    found = sweep.in_mlflow()
+def test_mlflow_has_each_replicate_once_with_its_artifacts_in_the_object_store(finished: Sweep) -> None:
+    found = finished.in_mlflow()
 
     assert isinstance(found["runs"], dict)
     assert set(found["runs"].values()) == {1}
-    assert len(found["runs"]) == found["finished"] == sweep.replicates
+    assert len(found["runs"]) == found["finished"] == finished.replicates
     assert found["doubled"] == 0
     assert found["artifacts"]
-    objects = sweep.hosts["services"].folder / "objects"
+    objects = finished.hosts["services"].folder / "objects"
     assert sum(path.stat().st_size for path in objects.glob("*.dat")) > 10_000
 
 
-def test_no_secret_is_in_a_record_a_log_a_tag_or_a_jobs_metadata(sweep: Sweep) -> None:
-    hosts = sweep.hosts
+def test_no_secret_is_in_a_record_a_log_a_tag_or_a_jobs_metadata(finished: Sweep) -> None:
+    hosts = finished.hosts
     own = hosts["client"].state / credentials.FOLDER
     names = (credentials.RAY_TOKEN, credentials.MLFLOW_PASSWORD, credentials.POSTGRES_PASSWORD)
     secrets = [(own / name).read_text().strip() for name in names]
-    tags = str(sweep.in_mlflow()["tags"])
+    tags = str(finished.in_mlflow()["tags"])
     code = "import sys; from cluster.client import reach; from cluster import probe; c = reach(); "
     code += "print(probe.get(c.dashboard + '/api/jobs/', headers=c.token_headers)[1])"
     jobs = hosts["client"].run("python", "-c", code, variables=containers.CLIENT).stdout
@@ -79,7 +89,7 @@ def test_no_secret_is_in_a_record_a_log_a_tag_or_a_jobs_metadata(sweep: Sweep) -
     for secret in secrets:
         assert secret not in tags
         assert secret not in jobs
-        for folder in (sweep.storage, *(host.folder for host in hosts.values())):
+        for folder in (finished.storage, *(host.folder for host in hosts.values())):
             assert holding(folder, secret) == []
 
 

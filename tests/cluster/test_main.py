@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cluster.local_cluster import LocalCluster
+from cluster.ports import free_ports
 
 
 def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -72,6 +73,24 @@ def test_an_unwell_address_is_status_one(address: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_waiting_for_a_head_that_is_not_there_says_so(state_folder: Path) -> None:
+    (state_folder / "token").parent.mkdir()
+    (state_folder / "token").write_text("0" * 64)
+    (state_folder / "token").chmod(0o600)
+    (port,) = free_ports(1)
+    dashboard = f"http://127.0.0.1:{port}"
+    done = command(
+        *("wait", "--nodes", "2", "--timeout", "0.2"),
+        RMT_CLUSTER_STATE=str(state_folder),
+        RAY_API_SERVER_ADDRESS=dashboard,
+        RAY_AUTH_TOKEN_PATH=str(state_folder / "token"),
+    )
+
+    assert done.returncode == 2
+    assert f"not within 0.2 s; the head does not say which are ({dashboard} answers 0: " in done.stderr
+    assert "look at the logs of the services ray-head and ray-worker" in done.stderr
+
+
 @pytest.mark.slow
 class TestTwoNodes:
     def test_status_lists_services_and_nodes(self, two_nodes: LocalCluster) -> None:
@@ -101,8 +120,11 @@ class TestTwoNodes:
 
         assert command("wait", "--nodes", "2", **client).stdout == "2 node(s) alive\n"
 
-    def test_waiting_for_more_nodes_than_come_ends(self, two_nodes: LocalCluster) -> None:
+    def test_waiting_for_more_nodes_than_come_ends_with_those_that_did(self, two_nodes: LocalCluster) -> None:
         done = command("wait", "--nodes", "3", "--timeout", "0.2", "--state", str(two_nodes.folder))
 
         assert done.returncode == 2
-        assert "3 node(s) alive: not within 0.2 s" in done.stderr
+        assert "3 node(s) alive: not within 0.2 s; 2 of 3 alive: " in done.stderr
+        assert "127.0.0.2 (head)" in done.stderr
+        assert f"; look at {two_nodes.services['ray-head'].log}, " in done.stderr
+        assert str(two_nodes.services["ray-worker-1"].log) in done.stderr
