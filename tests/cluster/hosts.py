@@ -3,7 +3,7 @@
 Nothing of it touches the machine's own network. Names are resolved by each namespace's hosts file, secrets are
 mounted at /run/secrets, so that services start by the commands of docker-compose.yml, with its restart policy.
 As in a container, each service sees its own processes only: `ray start --head` refuses to start again where it
-sees a raylet of its address, and hosts that another test has at the same time have the same addresses.
+sees a raylet of its address, and hosts that another test has at the same time have the same addresses and ports.
 Needs root; everything is removed at the end.
 """
 
@@ -43,6 +43,13 @@ ALONE = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "-
 MOUNT = """
 mount -t tmpfs tmpfs /run && mkdir /run/secrets && mount --bind "$SECRETS" /run/secrets || exit
 IFS=:; for path in $HIDDEN; do mount -t tmpfs tmpfs "$path" || exit; done; unset IFS; exec "$@"
+"""
+# SeaweedFS's parts reach each other by sockets in /tmp that are named by their ports: the store of another test's
+# hosts, with the same ports, would be given this one's volumes.
+OBJECTS = """
+mkdir -p /run/data && touch /run/weed || exit
+mount --bind "$0" /run/data && mount --bind "$(command -v weed)" /run/weed || exit
+mount -t tmpfs tmpfs /tmp && exec /run/"$@"
 """
 RESTART = """
 trap 'kill "$child" 2>/dev/null; exit' TERM
@@ -323,11 +330,12 @@ def start_postgres(host: Host) -> None:
 
 
 def start_objects(host: Host) -> None:
-    """The object store of the compose file by its command, but for where its data are."""
+    """The object store of the compose file by its command, but for where its data and its program are."""
     data = host.folder / "objects"
     data.mkdir()
-    store = containers.OBJECTS.model_copy(update={"data": data})
-    host.start("objects", store.program())
+    store = containers.OBJECTS.model_copy(update={"data": Path("/run/data")})
+    alone = ["unshare", "--mount", "--propagation", "private", "sh", "-c", OBJECTS, str(data)]
+    host.start("objects", [*alone, *store.program()])
     wait_for_health(host, store.health_url, "the object store answers")
 
 
