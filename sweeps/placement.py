@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,12 @@ class Cordon(FIFOScheduler):
     Args:
         nodes: Counts the faults.
         resources: What a trial takes.
+        name_of: Gives what one of Tune's trials is called in the list of faults.
     """
 
-    def __init__(self, nodes: Nodes, resources: Resources) -> None:
+    def __init__(self, nodes: Nodes, resources: Resources, name_of: Callable[[Any], str]) -> None:
         super().__init__()
-        self._nodes, self._resources = nodes, resources
+        self._nodes, self._resources, self._name_of = nodes, resources, name_of
         self._placement = Placement(resources, nodes)
         self._actors: dict[str, str] = {}
         self._looked = time.monotonic()
@@ -79,7 +81,7 @@ class Cordon(FIFOScheduler):
         actor = error.actor_id if isinstance(error, RayActorError) else None
         node = self._node(_node_of(actor or self._actors.pop(trial.trial_id, None)))
         why = last_line(error)
-        too_many = self._nodes.lose(node, trial.custom_trial_name or trial.trial_id, why)
+        too_many = self._nodes.lose(node, self._name_of(trial), why)
         if too_many and node.name in _alive() and self._has_room(besides=node.name):
             self._nodes.avoid(node)
             self._ask_again(tune_controller)

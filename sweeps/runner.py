@@ -236,6 +236,11 @@ def _planned(packs: Sequence[Pack], trial: Any) -> Pack:
     return (pack[trial.config["alone"]],) if "alone" in trial.config else pack
 
 
+def _dirname(trial: Any) -> str:
+    """Of one of Tune's trials."""
+    return "-".join(map(str, trial.config.values()))
+
+
 def _name(pack: Pack) -> str:
     return pack[0].trial_id if len(pack) == 1 else f"{pack[0].trial_id}+{len(pack) - 1}"
 
@@ -287,7 +292,9 @@ def train(
         judged=judge is not None,
         only=only,
     )
-    cordon = Cordon(Nodes(sweep, spec.limits.node_failures), spec.resources)
+    cordon = Cordon(
+        Nodes(sweep, spec.limits.node_failures), spec.resources, lambda trial: _name(_planned(packs, trial))
+    )
     known = [trial for pack in packs for trial in pack]
     watcher = _Watcher(packs, progress, show, Leftovers(sweep, known), judge, end)
     room = spec.design.options.get("at_once") or room_for(spec.resources)
@@ -299,8 +306,8 @@ def train(
             scheduler=cordon,
             num_samples=sys.maxsize,  # the order says itself when it is over
             reuse_actors=True,
-            trial_name_creator=lambda trial: _name(_planned(packs, trial)),
-            trial_dirname_creator=lambda trial: "-".join(map(str, trial.config.values())),
+            # For each trial Tune pickles what creates names: nothing that knows the plan.
+            trial_dirname_creator=_dirname,
         ),
         run_config=tune.RunConfig(
             name="tune",
