@@ -37,6 +37,8 @@ class Assembly:
         self._document = document
         self.default = TrialSpec.model_validate(document)
         self._sections: dict[tuple[str, ...], BaseModel] = {}
+        # By the identities of paths' values; they are kept, so that no number is given twice.
+        self._same: dict[tuple[object, ...], tuple[list[Any], BaseModel]] = {}
         self._paths: dict[tuple[str, ...], dict[str, list[str]]] = {}
 
     def trial(self, point: Point) -> TrialSpec:
@@ -92,6 +94,10 @@ class Assembly:
 
     def _at(self, name: str, paths: list[str], point: Point) -> BaseModel:
         values = [point[path] for path in paths]
+        # The points of a grid share their values: what the same ones made is found without writing them out.
+        same = (name, *paths, *map(id, values))
+        if (known := self._same.get(same)) is not None:
+            return known[1]
         key = (*paths, repr(values))
         if key not in self._sections:
             plain = {name: self._document.get(name, {})}
@@ -100,6 +106,7 @@ class Assembly:
             model = TrialSpec.model_fields[name].annotation
             assert model is not None  # noqa: S101 - every field of a trial is annotated
             self._sections[key] = model.model_validate(plain[name])
+        self._same[same] = (values, self._sections[key])
         return self._sections[key]
 
     def names(self, points: Iterator[Point]) -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from sweeps.errors import SpecError
-from sweeps.planning import Plan, PlannedTrial
+from sweeps.planning import Plan, PlannedTrial, one_of_each
 from sweeps.spec_means import Resources
 from sweeps.texts import Texts
 from sweeps.trial_spec import TrialSpec
@@ -25,7 +25,8 @@ def cautions(made: Plan) -> list[str]:
     found: dict[str, None] = {}
     seen: set[str] = set()
     texts = Texts()
-    for trial in (planned.spec for planned in made if planned.role == "pruned"):
+    pruned = (planned for planned in made if planned.role == "pruned")
+    for trial in (planned.spec for planned in one_of_each(pruned, "data", "model", "prune")):
         key = texts(trial.data, trial.model, trial.prune)
         if key not in seen:
             seen.add(key)
@@ -54,7 +55,7 @@ def one_of_each_size(trials: Iterable[PlannedTrial]) -> Iterator[PlannedTrial]:
     """One trial of all that take the same memory: estimating it builds a network."""
     seen: set[tuple[str | int, ...]] = set()
     texts = Texts()
-    for planned in trials:
+    for planned in one_of_each(trials, "data", "model", "training"):
         trial, training = planned.spec, planned.spec.training
         kinds = texts(trial.data, trial.model), training.optimiser.kind
         key = (*kinds, training.batch_size, len(planned.replicates))

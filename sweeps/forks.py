@@ -8,6 +8,7 @@ begin there. What can not be found or used is trained from scratch, to the same 
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import json
 import math
@@ -94,10 +95,11 @@ def plan_forks(trials: Iterable[PlannedTrial], progress: Progress, sweep: Path, 
     for family, members in families.items():
         holders: dict[str, list[_Holding]] = defaultdict(list)
         for trial, wanted in members:
+            limit = _limit(trial)
             for digest, size in stacks_of(trial, wanted):
                 own = stacks_of.own_epoch(trial, digest)
                 found = usable(folder_of(sweep, family, digest), trial) if has_states else []
-                holders[digest].append(_Holding(trial, size, own, max(found, default=0)))
+                holders[digest].append(_Holding(trial, limit, size, own, max(found, default=0)))
         for holding in holders.values():
             _share(made, holding)
     return made
@@ -144,12 +146,14 @@ class _Holding(NamedTuple):
 
     Attributes:
         trial: It.
+        limit: Epoch up to which it is its twin.
         replicates: Of the stack.
         own: Epoch of its own checkpoint, 0 without one.
         found: Latest epoch up to its first cut at which a trial of the family was saved before, 0 without one.
     """
 
     trial: PlannedTrial
+    limit: float
     replicates: int
     own: int
     found: int
@@ -167,14 +171,15 @@ def _share(made: Forks, holding: list[_Holding]) -> None:
     """
     passing: list[_Holding] = []
     # Waiting follows one order of all trials, so that no two wait for each other.
-    for one in sorted(holding, key=lambda one: (_limit(one.trial), one.trial.trial_id), reverse=True):
-        limit, start = _limit(one.trial), one.found if one.found > one.own else 0
+    for one in sorted(holding, key=lambda one: (one.limit, one.trial.trial_id), reverse=True):
+        limit, start = one.limit, one.found if one.found > one.own else 0
         donor = next((other for other in passing if other.begins < limit), None)
         if math.isfinite(limit) and one.begins < limit and donor is not None:
             start = int(limit)
             made.waits.setdefault(one.trial.trial_id, {})[donor.trial.trial_id] = start
-            saves = made.saves.get(donor.trial.trial_id, [])
-            made.saves[donor.trial.trial_id] = sorted({*saves, start})
+            saves = made.saves.setdefault(donor.trial.trial_id, [])
+            if start not in saves:
+                bisect.insort(saves, start)
         else:
             passing.append(one)
         if start and one.trial.role != "twin":

@@ -16,7 +16,7 @@ from sweeps.environment import changes, packages
 from sweeps.errors import Problem, SpecError
 from sweeps.forks import Forks, plan_forks, tidy
 from sweeps.lease import lease
-from sweeps.planning import Plan, PlannedTrial, Progress, make_plan
+from sweeps.planning import Plan, PlannedTrial, Progress, make_plan, one_of_each
 from sweeps.progress import SweepProgress
 from sweeps.replication import extended
 from sweeps.retry import begin as begin_retry
@@ -210,7 +210,9 @@ def _misfits(made: Iterable[PlannedTrial]) -> Iterator[Problem]:
 
     seen: set[tuple[str | int, ...]] = set()
     texts = Texts()
-    for trial in (planned.spec for planned in made):
+    trials = list(made)
+    asked = [*one_of_each(trials, "data", "model", "training"), *(one for one in trials if one.spec.prune.layers)]
+    for trial in (planned.spec for planned in asked):
         layers = texts(trial.prune) if trial.prune.layers else ""
         key = (texts(trial.data, trial.model), trial.training.batch_size, layers)
         if key in seen:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import operator
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
+
+from pydantic import BaseModel
 
 from sweeps import records
 from sweeps.assembly import Assembly, build_trial
@@ -132,9 +134,9 @@ class Plan:
 
     def _standing(self, sweep: Path, states: Mapping[str, str]) -> frozenset[str]:
         """Stopped replicates that the stopper still stops."""
-        stopped = {name for name, state in states.items() if state == Status.STOPPED}
-        if not stopped:
+        if Status.STOPPED.value not in states.values():
             return frozenset()
+        stopped = {name for name, state in states.items() if state == Status.STOPPED}
         from sweeps.stopping import review
 
         trials = review(self.spec, sweep, self.trials)
@@ -179,6 +181,25 @@ class Progress:
         if self.is_all_open:
             return list(trial.replicates)
         return [replicate for replicate in trial.replicates if not self.is_final(replicate)]
+
+
+def one_of_each(trials: Iterable[PlannedTrial], *sections: str) -> Iterator[PlannedTrial]:
+    """The first of all trials that share these very sections and have as many replicates.
+
+    The trials of a plan share most sections: what is asked of each need be asked of few.
+
+    Args:
+        trials: Of a plan.
+        sections: Names of sections of a trial, two or more.
+    """
+    read = operator.attrgetter(*sections)
+    seen: dict[tuple[int, ...], tuple[BaseModel, ...]] = {}
+    for planned in trials:
+        found = read(planned.spec)
+        key = (len(planned.replicates), *map(id, found))
+        if key not in seen:
+            seen[key] = found  # kept, so that no number is given twice
+            yield planned
 
 
 def _state(folder: Path) -> str:

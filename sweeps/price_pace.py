@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+from pydantic import BaseModel
+
 from sweeps.texts import Texts
 from sweeps.trial_spec import TrialSpec
 
@@ -24,16 +26,19 @@ class Shapes:
 
     def __init__(self) -> None:
         self._texts = Texts()
-        self._known: dict[tuple[str | int, ...], str] = {}
+        # By the sections' own identities; they are kept, so that no number is given twice.
+        self._known: dict[tuple[int, ...], tuple[tuple[BaseModel, ...], str]] = {}
 
     def __call__(self, spec: TrialSpec) -> str:
         """The same text for trials of the same shape."""
-        training = spec.training
-        what = self._texts(spec.data, spec.model)
-        key = (what, training.batch_size, training.optimiser.kind, training.precision, spec.is_pruned)
-        if key not in self._known:
-            self._known[key] = " ".join(map(str, key))
-        return self._known[key]
+        sections = data, model, training = spec.data, spec.model, spec.training
+        key = (id(data), id(model), id(training), spec.is_pruned)
+        found = self._known.get(key)
+        if found is None:
+            what = (training.batch_size, training.optimiser.kind, training.precision, spec.is_pruned)
+            text = " ".join(map(str, (self._texts(data, model), *what)))
+            found = self._known[key] = (sections, text)
+        return found[1]
 
     def measured(self, spec: TrialSpec) -> str:
         """The same text for trials of the same shape and measures."""
