@@ -264,7 +264,7 @@ def _loaded(spec: Spec) -> SweepSpec:
 
 
 def _write_plan(folder: Path, made: Plan) -> None:
-    storages.write_json(folder / "plan.json", made.document())
+    storages.write_json(folder / "plan.json", made.document(), indent=None)
     storages.write_atomically(folder / "spec.yaml", made.spec.to_yaml())
     storages.write_atomically(folder / "resolved.yaml", made.spec.to_yaml(resolved=True))
 

@@ -251,9 +251,20 @@ def _umask() -> int:
     return mask
 
 
-def write_json(path: Path, plain: Mapping[str, Any]) -> None:
-    """Write a document atomically; infinities and NaN become null, which other readers understand."""
-    write_atomically(path, json.dumps(finite(plain), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, plain: Mapping[str, Any], *, indent: int | None = 1) -> None:
+    """Write a document atomically; infinities and NaN become null, which other readers understand.
+
+    Args:
+        path: The file.
+        plain: The document.
+        indent: None for a line as long as it is: Python writes that ten times as fast.
+    """
+    encode = functools.partial(json.dumps, indent=indent, ensure_ascii=False, allow_nan=False)
+    try:
+        text = encode(plain)
+    except (TypeError, ValueError):  # something in it is no JSON as it is
+        text = encode(finite(plain))
+    write_atomically(path, text + "\n")
 
 
 def finite(value: Any) -> Any:

@@ -165,7 +165,7 @@ class Search:
     def _add(self, event: Document) -> None:
         """Note an event and make it durable."""
         self._note(event)
-        storage.write_json(self._sweep / "plan.json", self.plan.document())
+        storage.write_json(self._sweep / "plan.json", self.plan.document(), indent=None)
 
     def _open_cells(self) -> list[int]:
         if len(self.trials) >= self.most:
@@ -193,7 +193,7 @@ class Search:
             self._numbers[trial.trial_id] = number
             self._add({"ask": trial.trial_id, "cell": cell, "drawn": drawn})
             return trial
-        storage.write_json(self._sweep / "plan.json", self.plan.document())
+        storage.write_json(self._sweep / "plan.json", self.plan.document(), indent=None)
         return None
 
     def _new_trial(self, point: Point) -> PlannedTrial | None:
