@@ -152,14 +152,14 @@ def run(
     folder = root / sweep.name
     with lease(folder) as held:
         _write_plan(folder, made)
-        _write_origin(folder)
-        if again is not None:
-            progress = begin_retry(made, folder, again)
-        entry = launches.begin(folder, made, progress)
-        if on_plan is not None:
-            on_plan(made, progress)
-        projector = start_projector(root, sweep.name, uri)
+        projector = start_projector(root, sweep.name, uri)  # it takes seconds to begin
         try:
+            _write_origin(folder)
+            if again is not None:
+                progress = begin_retry(made, folder, again)
+            entry = launches.begin(folder, made, progress)
+            if on_plan is not None:
+                on_plan(made, progress)
             trained = _train(made, progress, folder, address, show)
             launches.end(
                 folder,
