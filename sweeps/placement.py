@@ -57,6 +57,7 @@ class Cordon(FIFOScheduler):
         self._nodes, self._resources, self._name_of = nodes, resources, name_of
         self._placement = Placement(resources, nodes)
         self._actors: dict[str, str] = {}
+        self._open: list[Any] = []
         self._looked = time.monotonic()
         if nodes.avoided and not self._has_room():
             nodes.lift()
@@ -64,6 +65,7 @@ class Cordon(FIFOScheduler):
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Let a trial be placed by the faults of the moment it is placed in."""
         trial.update_resources(self._placement)
+        self._open.append(trial)
 
     def begin(self, trial: Any) -> None:
         """A trial has got a worker."""
@@ -93,7 +95,9 @@ class Cordon(FIFOScheduler):
             if not self._has_room():
                 self._nodes.lift()
                 self._ask_again(tune_controller._tune_controller)  # it is wrapped here, and not above
-        return super().choose_trial_to_run(tune_controller)
+        # Tune looks through all trials there ever were, several times for each that ends.
+        self._open = [trial for trial in self._open if not trial.is_finished()]
+        return next((trial for trial in self._open if trial.status == trial.PENDING), None)
 
     def _has_room(self, besides: str = "") -> bool:
         """Whether a node is left that a trial fits on."""

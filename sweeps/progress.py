@@ -23,6 +23,7 @@ class SweepProgress:
         replicates: Replicates that this launch trains.
         running: Trials that train now, with the epoch each has done.
         outcomes: How each ended trial ended: `failed`, `diverged` or `stopped` if any replicate did.
+        ended: Trials by how they ended.
         done: Replicates that have ended.
         best: Best value of the objective among ended, undiverged trials, and the trial's name.
         why: Why the launch ended before its plan did, if a budget was the reason.
@@ -33,6 +34,7 @@ class SweepProgress:
     replicates: int
     running: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, Status] = field(default_factory=dict)
+    ended: Counter[Status] = field(default_factory=Counter)
     done: int = 0
     best: tuple[float, str] | None = None
     why: str = ""
@@ -53,7 +55,8 @@ class SweepProgress:
             return
         self.done += statuses.total()
         bad = next((s for s in (Status.FAILED, Status.DIVERGED, Status.STOPPED) if statuses[s]), None)
-        self.outcomes[trial.trial_id] = bad or Status.FINISHED
+        self.outcomes[trial.trial_id] = outcome = bad or Status.FINISHED
+        self.ended[outcome] += 1
         value = row.get(f"{self.objective.metric}.{self.objective.statistic}", math.nan)
         if bad is None and math.isfinite(value) and self._is_better(value):
             self.best = (value, trial.trial_id)
@@ -62,11 +65,6 @@ class SweepProgress:
         if self.best is None:
             return True
         return value > self.best[0] if self.objective.mode == "max" else value < self.best[0]
-
-    @property
-    def ended(self) -> Counter[Status]:
-        """Trials by how they ended."""
-        return Counter(self.outcomes.values())
 
     @property
     def per_minute(self) -> float:
