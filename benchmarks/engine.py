@@ -95,7 +95,7 @@ def sweep_seconds(made: Plan, folder: Path, scratch: Path) -> tuple[float, float
             ended.append(time.perf_counter() - begun)
 
     begun = time.perf_counter()
-    train(list(made.trials), folder, datasets, made.spec, Forks(), progress, note, scratch)
+    train([(trial,) for trial in made], folder, datasets, made.spec, Forks(), progress, note, scratch)
     assert len(progress.outcomes) == len(made)
     return time.perf_counter() - begun, ended[0]
 
