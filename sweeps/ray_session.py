@@ -129,7 +129,9 @@ def _require_token() -> None:
 
 
 def require_answer(address: str | None = None) -> None:
-    """Refuse an address, the given one or `RAY_ADDRESS`, where nobody listens: Ray itself would try for minutes.
+    """Refuse an address, the given one or `RAY_ADDRESS`, where nobody listens or this token is not taken.
+
+    Ray itself would try for minutes, and say of a token nothing but that it failed.
 
     Raises:
         ClusterUnreachable: Says what was tried and what to do.
@@ -147,6 +149,28 @@ def require_answer(address: str | None = None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise ClusterUnreachable(_unreachable(address, f"nobody answers ({error})")) from None
+    _require_token_taken(address)
+
+
+def _require_token_taken(address: str) -> None:
+    _quieten()
+    import grpc
+    from ray._private.grpc_utils import init_grpc_channel  # with this process's token and certificates
+    from ray.exceptions import AuthenticationError
+
+    channel = init_grpc_channel(address)
+    try:
+        channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetClusterId")(b"", timeout=ANSWER_SECONDS)
+    except AuthenticationError as error:  # none is given
+        raise ClusterUnreachable(_unreachable(address, _first_line(error))) from None
+    except grpc.RpcError as error:
+        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+            raise ClusterUnreachable(
+                f"the Ray at {address!r} refuses: {error.details()}; give it its token (RAY_AUTH_MODE=token and "
+                "RAY_AUTH_TOKEN_PATH, or RAY_AUTH_TOKEN; for a cluster of this project, python -m cluster env)"
+            ) from None
+    finally:
+        channel.close()
 
 
 def _unreachable(address: str, why: str) -> str:

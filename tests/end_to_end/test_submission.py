@@ -129,7 +129,7 @@ def test_an_address_that_refuses_says_what_to_check(local: LocalCluster, here: d
     wrong = {"RAY_AUTH_TOKEN_PATH": "", "RAY_AUTH_TOKEN": "wrong"}
     for what, address, environment, message in (
         ("submit", local.state.dashboard, wrong, "its token"),
-        ("run", local.state.ray_address, wrong, "its token"),
+        ("run", local.state.ray_address, wrong, f"the Ray at '{local.state.ray_address}' refuses: "),
         ("submit", "http://127.0.0.1:9", {}, "no job server at 'http://127.0.0.1:9'"),
         ("submit", "127.0.0.1:6379", {}, "allowed: http://HOST:8265"),
     ):
