@@ -7,19 +7,16 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rmt.certificate import TIERS, Certificate
+from rmt.certificate import TIERS
 from rmt.certify import certify
 from rmt.errors import InvalidOption, InvalidWeight
 from rmt.layers import low_rank
 from rmt.matrices import Factors
-
-DETERMINISTIC = ("realised", "pairwise", "coordinatewise", "norm_product")
+from tests.rmt.certified import DETERMINISTIC, beyond, bound_of, matrix, share
 
 
 @pytest.fixture(scope="module")
@@ -53,23 +50,6 @@ def cnn(digits: tuple[Tensor, Tensor]) -> nn.Sequential:
         *(nn.Conv2d(8, 16, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(144, 10)),
     )
     return train(model, *digits, steps=25)
-
-
-def matrix(model: nn.Module, layer: str) -> Tensor:
-    return model.get_parameter(f"{layer}.weight").detach().flatten(1).double()
-
-
-def beyond(weight: Tensor, rank: int) -> Tensor:
-    """What truncation to `rank` removes."""
-    left, values, right = torch.linalg.svd(weight, full_matrices=False)
-    values[:rank] = 0
-    return (left * values) @ right
-
-
-def share(certificate: Certificate, tier: str) -> float:
-    found = certificate.tiers[tier].certified_share
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize("kept", [0.9, 0.6, 0.1])
@@ -144,21 +124,15 @@ def test_one_sample_by_hand() -> None:
     certificate = certify(model, "0", removed, (torch.ones(1, 1), torch.tensor([0])))
     tiers = certificate.tiers
     assert certificate.margins[0.5] == pytest.approx(2.0)
-    assert _bound(certificate, "realised") == pytest.approx(0.5)  # 2·0.2 + 1·0.1
-    assert _bound(certificate, "pairwise") == pytest.approx(0.15)  # (|2−1|·0.2 + |1−0|·0.1) / 2
-    assert _bound(certificate, "coordinatewise") == pytest.approx(0.5)
-    assert _bound(certificate, "norm_product") == pytest.approx(0.6)  # 3 · 0.2
+    assert bound_of(certificate, "realised") == pytest.approx(0.5)  # 2·0.2 + 1·0.1
+    assert bound_of(certificate, "pairwise") == pytest.approx(0.15)  # (|2−1|·0.2 + |1−0|·0.1) / 2
+    assert bound_of(certificate, "coordinatewise") == pytest.approx(0.5)
+    assert bound_of(certificate, "norm_product") == pytest.approx(0.6)  # 3 · 0.2
     assert all(tiers[name].certified_share == 1 for name in DETERMINISTIC)
     assert certificate.removed[0].row_sum == pytest.approx(0.2)
     assert certificate.removed[0].entry_sum == pytest.approx(0.3)
     assert certificate.removed[0].spectral == pytest.approx(0.05**0.5)
     assert certificate.removed[0].inner_product == pytest.approx(0.2 * 0.8 + 0.1 * 0.9)
-
-
-def _bound(certificate: Certificate, tier: str) -> float:
-    bound = certificate.tiers[tier].bound
-    assert bound is not None
-    return float(bound[0])
 
 
 def test_a_row_of_ones_needs_the_row_sum_norm() -> None:
@@ -168,8 +142,8 @@ def test_a_row_of_ones_needs_the_row_sum_norm() -> None:
         model.get_parameter("1.weight").copy_(torch.tensor([[1.0], [0.0]]))
     removed = torch.full((1, 100), 0.1, dtype=torch.float64)
     certificate = certify(model, "0", removed, (torch.ones(1, 100), torch.tensor([0])))
-    assert _bound(certificate, "realised") == pytest.approx(10)
-    assert _bound(certificate, "norm_product") == pytest.approx(10)
+    assert bound_of(certificate, "realised") == pytest.approx(10)
+    assert bound_of(certificate, "norm_product") == pytest.approx(10)
 
 
 def test_convolutions_are_certified_too(cnn: nn.Module, digits: tuple[Tensor, Tensor]) -> None:
@@ -227,7 +201,7 @@ def test_the_gaussian_bound_is_the_lemma() -> None:
     )
     norm = float(matrix(model, "2").abs().sum(1).max())
     expected = norm * 7.0 * (2 * 0.04 * torch.tensor(2 * 8 * 1 / 0.1).double().log()).sqrt()
-    assert _bound(certificate, "gaussian") == pytest.approx(float(expected))
+    assert bound_of(certificate, "gaussian") == pytest.approx(float(expected))
 
 
 def test_tiers_that_do_not_apply_say_why(digits: tuple[Tensor, Tensor]) -> None:
@@ -261,102 +235,6 @@ def test_a_factored_layer_counts_as_its_product(mlp: nn.Module, digits: tuple[Te
         assert first.bound is not None
         assert second.bound is not None
         torch.testing.assert_close(first.bound, second.bound, rtol=1e-5, atol=1e-5)
-
-
-@given(
-    seed=st.integers(0, 2**31),
-    widths=st.lists(st.integers(2, 12), min_size=2, max_size=4),
-    size=st.floats(1e-4, 2.0),
-    activation=st.sampled_from([nn.ReLU, nn.Tanh, nn.GELU, nn.SiLU, nn.ELU]),
-)
-@settings(max_examples=30, deadline=None)
-def test_no_certified_label_changes_in_any_network(
-    seed: int, widths: list[int], size: float, activation: type[nn.Module]
-) -> None:
-    torch.manual_seed(seed)
-    layers = [(nn.Linear(a, b), activation()) for a, b in itertools.pairwise([5, *widths, 3])]
-    model = nn.Sequential(*itertools.chain(*layers))[:-1]
-    names = [str(2 * k) for k in range(0, len(layers), 2)]
-    removed = [size * torch.randn_like(matrix(model, name)) for name in names]
-    data = torch.randn(60, 5), torch.randint(0, 3, (60,))
-    certificate = certify(model, names, removed, data, batch_size=25)
-    for name in DETERMINISTIC:
-        tier = certificate.tiers[name]
-        assert tier.applies
-        assert tier.certified_but_changed == 0
-        assert tier.loss_bound is None or abs(certificate.loss_change) <= tier.loss_bound + 1e-12
-
-
-class Tangled(nn.Module):
-    """Layers whose activations meet again: added to themselves and to each other, as they are drawn."""
-
-    def __init__(self, steps: list[str], width: int = 4) -> None:
-        super().__init__()
-        self.first = nn.Linear(5, width)
-        self.middle = nn.ModuleList(nn.Linear(width, width) for _ in steps)
-        self.head = nn.Linear(width, 3)
-        self.steps = steps
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.first(x)
-        early = y
-        for step, layer in zip(self.steps, self.middle, strict=True):
-            match step:
-                case "double":
-                    y = y + y
-                case "residual":
-                    y = y + torch.relu(layer(y))
-                case "less early":
-                    y = layer(y) - early
-                case "centred":
-                    y = y - y.mean(1, keepdim=True)
-                case "in place":
-                    y = layer(y).add_(y)
-                case "again":
-                    y = layer(torch.tanh(layer(y)))
-        return self.head(y)
-
-
-STEPS = ("double", "residual", "less early", "centred", "in place", "again")
-
-
-@given(seed=st.integers(0, 2**31), steps=st.lists(st.sampled_from(STEPS), max_size=4), size=st.floats(1e-3, 1.0))
-@settings(max_examples=40, deadline=None)
-def test_no_certified_label_changes_where_activations_meet_again(seed: int, steps: list[str], size: float) -> None:
-    torch.manual_seed(seed)
-    model = Tangled(steps)
-    removed = size * torch.randn_like(model.first.weight)
-    data = torch.randn(80, 5), torch.randint(0, 3, (80,))
-    certificate = certify(model, "first", removed, data)
-    realised = certificate.tiers["realised"].bound
-    assert realised is not None
-    for name in DETERMINISTIC:
-        tier = certificate.tiers[name]
-        assert tier.applies, tier.reason
-        assert tier.certified_but_changed == 0
-        assert tier.bound is not None
-        if name != "pairwise":
-            assert bool((realised <= tier.bound + 1e-9).all())
-
-
-def test_a_model_that_its_graph_misses_has_only_the_exact_tier() -> None:
-    class Stale(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer, self.other, self.head = nn.Linear(5, 4), nn.Linear(5, 4), nn.Linear(4, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            z = self.other(x)
-            early = z
-            z += self.layer(x)  # a tracer takes this for a new tensor; here it changes `early`
-            return self.head(early)
-
-    torch.manual_seed(0)
-    data = torch.randn(20, 5), torch.randint(0, 3, (20,))
-    certificate = certify(Stale(), "layer", torch.randn(4, 5), data)
-    assert certificate.tiers["realised"].applies
-    for name in TIERS[1:]:
-        assert "does not give its logits" in certificate.tiers[name].reason
 
 
 def test_masks_can_certify_the_objective() -> None:
