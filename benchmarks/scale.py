@@ -28,7 +28,7 @@ import psutil
 from ray import tune
 
 from cluster.probe import wait_for
-from sweeps import runner, tracking
+from sweeps import order, runner, tracking
 from sweeps.ending import Ending
 from sweeps.forks import Leftovers
 from sweeps.planning import Plan, make_plan
@@ -198,7 +198,7 @@ def tuned(folder: Path, trials: int) -> None:
         tune.Tuner(
             tune.with_resources(trainable, {"cpu": 1}),
             tune_config=tune.TuneConfig(
-                search_alg=runner.PlanOrder([{}] * trials), num_samples=trials, reuse_actors=True,
+                search_alg=order.PlanOrder([{}] * trials), num_samples=trials, reuse_actors=True,
                 trial_dirname_creator=lambda trial: str(trial.config["position"]),
             ),
             run_config=tune.RunConfig(

@@ -1,4 +1,4 @@
-"""The order in which the runner hands out trials."""
+"""The order in which packs are handed out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray.tune.search import Searcher
 
-from sweeps.runner import PlanOrder
+from sweeps.order import PlanOrder
 
 
 def handed(order: PlanOrder, names: list[str]) -> list[object]:
