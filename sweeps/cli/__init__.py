@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from sweeps.cli import asking, driving, keeping, running
+from sweeps.cli import asking, driving, keeping, looking, running
 
 app = typer.Typer(
     name="sweeps",
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (running, driving, asking, keeping):
+for module in (running, driving, asking, looking, keeping):
     module.add_to(app)
 
 

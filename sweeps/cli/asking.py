@@ -1,4 +1,4 @@
-"""Commands that answer: best, trials, replicates, history, compare, list, status, logs, replay."""
+"""Commands that answer from what is recorded: best, trials, replicates, history, compare."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from sweeps.cli.driving import Elsewhere, elsewhere
 from sweeps.cli.options import taking
 from sweeps.cli.running import AsJson, Storage
 
@@ -102,9 +101,8 @@ class VarianceTest(StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
-    for command in (best, trials, replicates, history, compare, status, logs, replay):
+    for command in (best, trials, replicates, history, compare):
         app.command()(command)
-    app.command("list")(list_)
 
 
 @taking(Asked)
@@ -128,7 +126,7 @@ def best(
 ) -> None:
     """The best configurations, by a statistic over replicates."""
     import sweeps
-    from sweeps.cli import show
+    from sweeps.cli import tables
 
     answers = sweeps.best(
         name,
@@ -145,11 +143,11 @@ def best(
         write.write_text(answers[0].to_spec().to_yaml(resolved=True), encoding="utf-8")
         typer.echo(f"wrote {write}; launch it with: sweeps run {write}", err=True)
     _print_answers(answers, TableFormat.JSON if as_json else form)
-    show.left_out(answers.left_out)
+    tables.left_out(answers.left_out)
 
 
 def _print_answers(answers: Answers, form: TableFormat) -> None:
-    from sweeps.cli import show
+    from sweeps.cli import tables
 
     documents = [answer.document() for answer in answers]
     if form is TableFormat.JSON:
@@ -165,7 +163,7 @@ def _print_answers(answers: Answers, form: TableFormat) -> None:
         rows = [{k: v for k, v in one.items() if k not in whole} | one["statistics"] for one in documents]
         typer.echo(pd.DataFrame([flatten(row) for row in rows]).to_csv(index=False), nl=False)
     else:
-        show.answers(answers)
+        tables.answers(answers)
 
 
 def _print_yaml(rows: list[dict[str, Any]]) -> None:
@@ -222,7 +220,7 @@ def history(
 
 
 def _print(table: pd.DataFrame, form: TableFormat, parquet: Path | None, metric: str | None = None) -> None:
-    from sweeps.cli import show
+    from sweeps.cli import tables
 
     if parquet is not None:
         table.to_parquet(parquet, index=False)
@@ -234,8 +232,8 @@ def _print(table: pd.DataFrame, form: TableFormat, parquet: Path | None, metric:
     elif form is TableFormat.CSV:
         typer.echo(table.to_csv(index=False), nl=False)
     else:
-        show.frame(table, metric)
-    show.left_out(table.attrs.get("left_out", ()))
+        tables.frame(table, metric)
+    tables.left_out(table.attrs.get("left_out", ()))
 
 
 def compare(
@@ -257,7 +255,7 @@ def compare(
 ) -> None:
     """Compare arms over replicates: means, paired differences, variances, and a sentence each."""
     import sweeps
-    from sweeps.cli import show
+    from sweeps.cli import tables
     from sweeps.statistics import render
 
     paths = tuple(part.strip() for part in within.split(",")) if within else None
@@ -274,107 +272,8 @@ def compare(
         storage=storage,
     )
     if format_ is Format.TABLE:
-        show.comparison(table)
+        tables.comparison(table)
     else:
         typer.echo(render(table, cast("Any", format_.value)))
         for caution in table.attrs["cautions"]:
             typer.echo(caution, err=True)
-
-
-def list_(storage: Storage = None, as_json: AsJson = False, address: Elsewhere = None) -> None:
-    """The sweeps of a storage."""
-    del address
-    from sweeps.cli import show
-    from sweeps.overview import sweeps_of
-
-    rows = sweeps_of(storage)
-    if as_json:
-        typer.echo(json.dumps(rows, indent=1))
-    else:
-        show.sweeps(rows)
-
-
-def status(
-    name: Name,
-    watch: Annotated[bool, typer.Option("--watch", help="Go on until every planned replicate has ended.")] = False,
-    storage: Storage = None,
-    as_json: AsJson = False,
-    address: Elsewhere = None,
-) -> None:
-    """How far a sweep is: replicates by status, what is not in MLflow yet."""
-    del address
-    from sweeps.cli import show
-    from sweeps.overview import status_of
-
-    on = show.aside if as_json else show.console
-    found = show.watch(lambda: status_of(name, storage), on=on) if watch else status_of(name, storage)
-    if as_json:
-        typer.echo(json.dumps(found, indent=1))
-    else:
-        show.status(found)
-
-
-def logs(
-    name: Name,
-    trial: Annotated[
-        str | None, typer.Argument(metavar="TRIAL", help="Trial, or the beginning of its name.")
-    ] = None,
-    storage: Storage = None,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            "--address",
-            metavar="URL",
-            help="Ask on the cluster whose dashboard is there, without TRIAL for what the sweep's job printed.",
-        ),
-    ] = None,
-) -> None:
-    """What happened: in a trial (status, reason, history and traceback of each replicate), or what failed."""
-    from sweeps.overview import failures_of, log_of
-
-    if trial is not None:
-        elsewhere(address)
-        typer.echo(log_of(name, trial, storage))
-    elif address is not None:
-        from sweeps.submission import log_of_driver
-
-        typer.echo(log_of_driver(name, address=address))
-    else:
-        typer.echo(failures_of(name, storage))
-
-
-def replay(
-    name: Name,
-    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Trial, or the beginning of its name.")],
-    replicate: Annotated[
-        str | None, typer.Option(help="Its name, the beginning of it, or its number from 0; else the first.")
-    ] = None,
-    alone: Annotated[bool, typer.Option("--alone", help="Without the stack it was trained in.")] = False,
-    tolerance: Annotated[
-        float | None, typer.Option(min=0, help="Relative; by default 0, and 0.01 when not trained as recorded.")
-    ] = None,
-    storage: Storage = None,
-) -> None:
-    """Train a recorded replicate again, here, and say whether its history is equal; exit status 1 if not."""
-    from functools import partial
-
-    from sweeps import replay as replays
-
-    found = replays.replay(
-        name,
-        trial,
-        number_or_name(replicate),
-        alone=alone,
-        tolerance=tolerance,
-        root=storage,
-        show=partial(typer.echo, err=True),
-    )
-    for line in found.lines():
-        typer.echo(line)
-    if not found.is_equal:
-        raise typer.Exit(1)
-
-
-def number_or_name(replicate: str | None) -> str | int | None:
-    """A short number is a place in the order of seeds, anything else the beginning of a name."""
-    return int(replicate) if replicate is not None and replicate.isdecimal() and len(replicate) < 5 else replicate

@@ -122,7 +122,7 @@ def du(
     from rich.markup import escape
     from rich.table import Table
 
-    from sweeps.cli import show
+    from sweeps.cli.terminal import console
     from sweeps.disk import COLUMNS, TRACKING, usage
 
     found = usage(storage, name)
@@ -134,7 +134,7 @@ def du(
         table.add_row(
             escape(sweep), *(_size(n) for n in (kinds.total(), *(kinds[k] for k in (*COLUMNS, TRACKING))))
         )
-    show.console.print(table)
+    console.print(table)
 
 
 def _size(count: float) -> str:

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sweeps.cli.asking import From, Name, Source, Uri, number_or_name
+from sweeps.cli.asking import From, Name, Source, Uri
+from sweeps.cli.looking import number_or_name
 from sweeps.cli.options import taking
 from sweeps.cli.running import Storage
 

@@ -154,7 +154,7 @@ def init(
 
 def names(kind: Annotated[str | None, typer.Argument(help="Only this kind.")] = None) -> None:
     """List what a spec can name: data sets, architectures, rules, ... with their options."""
-    from sweeps.cli import show
+    from sweeps.cli import tables
     from sweeps.registries import registries
 
     known = registries()
@@ -164,7 +164,7 @@ def names(kind: Annotated[str | None, typer.Argument(help="Only this kind.")] = 
         raise SweepError(f"unknown kind {kind!r}; known: {', '.join(known)}")
     for name, registry in known.items():
         if kind in (None, name):
-            show.names(name, registry)
+            tables.names(name, registry)
 
 
 def schema() -> None:

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 import sweeps
 from sweeps import tracking
-from sweeps.cli import app, show
+from sweeps.cli import app, show, tables
+from sweeps.cli.terminal import console
 from sweeps.errors import SelectionOnTest, SpecError, SweepNotFound, TrackingError
 from sweeps.expression import ExpressionError
 from sweeps.origin import Source
@@ -231,8 +232,8 @@ def test_the_shell_shows_the_metric_that_trials_are_asked_for(sweep: SweepOnDisk
     table = sweeps.trials(sweep.name, metric="validation_loss", storage=sweep.storage)
     shown = []
     for metric in ("validation_loss", None):
-        with show.console.capture() as captured:
-            show.frame(table, metric)
+        with console.capture() as captured:
+            tables.frame(table, metric)
         shown.append(captured.get())
     number = f"{table['validation_loss.ci_low'].iloc[0]:.4g}"
     assert [number in text for text in shown] == [True, False]
