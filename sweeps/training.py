@@ -29,15 +29,14 @@ from sweeps.status import Status
 from sweeps.training_data import Examples, Held, TrainingData
 from sweeps.training_epoch import EpochRow, Trained, run_alone
 from sweeps.training_evaluation import BATCH, Evaluation, evaluate
+from sweeps.training_measures import Measures
 from sweeps.training_memory import require_memory, stack_bytes
 from sweeps.training_outcome import Outcome, conclude, with_measures, without_test
 from sweeps.training_pruning import Spectra, cut, measure, pruner_of
 from sweeps.training_state import (
     State,
-    pack_cut,
     pack_spectra,
     pack_stack,
-    unpack_cut,
     unpack_spectra,
     unpack_stack,
 )
@@ -110,8 +109,7 @@ class StackTraining:
         self._spectra = [Spectra() for _ in seeds]
         self._ended: dict[int, tuple[Status, str]] = {}
         self._evaluated: dict[int, Evaluation] = {}
-        self._last_cut: dict[int, tuple[measuring.Weights, measuring.Weights]] = {}
-        self._measured: list[dict[int, measuring.Measured]] = [{} for _ in seeds]
+        self._measures = Measures(spec, self._module, self._data, len(seeds))
         if state is None:
             self._begin()
         else:
@@ -260,7 +258,7 @@ class StackTraining:
         """What there is to record of a replicate as it is now."""
         self.use_threads()
         if r in self._ended:
-            return with_measures(without_test(self._spectra[r]), measuring.Measured(), self._measured[r])
+            return with_measures(without_test(self._spectra[r]), measuring.Measured(), self._measures.earlier(r))
         position = next(i for i, stack in enumerate(self._stacks) if r in stack.members)
         stack = self._stacks[position]
         place = stack.members.index(r)
@@ -270,33 +268,18 @@ class StackTraining:
             test = self._data.test.split(BATCH)
             self._evaluated[position] = evaluate(stack, self._programs[position], test)
         outcome = conclude(replica, self._places, self._spectra[r], self._evaluated[position], place)
-        at_the_end = self._take(self.spec.measures.end, r, replica)
-        return with_measures(outcome, at_the_end, self._measured[r])
+        return with_measures(outcome, self._measures.at_the_end(r, replica), self._measures.earlier(r))
 
     def _measure_now(self) -> None:
         """Take what `measures.at_epochs` asks for after this epoch, of the replicates that go on."""
-        names = self.spec.measures.at_epochs.get(self.epoch, [])
+        names = self._measures.due(self.epoch)
         if not names:
             return
         for r, replica in self._replicas().items():
-            if r not in self._ended and self.epoch not in self._measured[r]:
+            if r not in self._ended and not self._measures.are_taken(self.epoch, r):
                 if measuring.RECORDED in names:
                     measure(replica, self._places, self.spec, self.epoch, self._spectra[r])
-                self._measured[r][self.epoch] = self._take(names, r, replica)
-
-    def _take(self, names: Sequence[str], r: int, replica: Replica) -> measuring.Measured:
-        """Measures of a replicate on validation examples."""
-        if not set(names) - {measuring.RECORDED}:
-            return measuring.Measured()
-        held_out = self._data.validation.first(measuring.EXAMPLES)
-        return measuring.take(
-            names,
-            self._module,
-            replica.tensors,
-            inputs=held_out.inputs,
-            labels=held_out.labels,
-            cut=self._last_cut.get(r),
-        )
+                self._measures.take(self.epoch, r, replica)
 
     def _replicas(self) -> dict[int, Replica]:
         return {member: stack.take(place) for stack in self._stacks for place, member in enumerate(stack.members)}
@@ -306,8 +289,7 @@ class StackTraining:
         living = [r for r in range(len(self.seeds)) if r not in self._ended]
         if not living:
             return
-        keep = measuring.compares_cuts(self.spec.measures.names)
-        before = {r: _copies(replicas[r]) for r in living if keep}
+        before = self._measures.before_cut({r: replicas[r] for r in living})
         cut(
             pruner,
             self._places,
@@ -318,13 +300,14 @@ class StackTraining:
             dict(self.stepper.optimiser.slots),
             [self._spectra[r] for r in living],
         )
-        self._last_cut = {r: (weights, _copies(replicas[r])) for r, weights in before.items()}
+        self._measures.after_cut(before, replicas)
         self._arrange(replicas)
 
     def state(self) -> State:
         """What it takes to continue from here, as copies."""
         about = {"epoch": self.epoch, "seeds": [one.document() for one in self.seeds], "together": self.together}
-        packed = State({}, about)
+        measures = self._measures.state()
+        packed = State(measures.tensors, about | measures.document)
         parts = {
             "stacks": [pack_stack(stack, f"stack{i}") for i, stack in enumerate(self._stacks)],
             "spectra": [pack_spectra(spectra, f"spectra{r}") for r, spectra in enumerate(self._spectra)],
@@ -333,12 +316,6 @@ class StackTraining:
             packed.document[name] = [one.document for one in some]
             for one in some:
                 packed.tensors.update(one.tensors)
-        packed.document["cuts"] = sorted(self._last_cut)
-        for r, cut_weights in self._last_cut.items():
-            packed.tensors.update(pack_cut(cut_weights, f"cut{r}"))
-        packed.document["measured"] = [
-            [taken.document(epoch) for epoch, taken in some.items()] for some in self._measured
-        ]
         packed.document["noise"] = self.spec.prune.noise.model_dump()
         packed.document["memories"] = [memory.to_dict() for memory in self._memories]
         packed.document["ended"] = {str(r): [status.value, reason] for r, (status, reason) in self._ended.items()}
@@ -358,17 +335,9 @@ class StackTraining:
         self._spectra = [
             unpack_spectra(state, f"spectra{r}", about) for r, about in enumerate(document["spectra"])
         ]
-        self._measured = [
-            {plain["epoch"]: measuring.Measured.from_document(plain) for plain in some}
-            for some in document["measured"]
-        ]
         device = self._data.device
-        self._last_cut = {r: unpack_cut(state, f"cut{r}", device) for r in document["cuts"]}
+        self._measures.resume(state, device)
         self._stacks = [
             unpack_stack(state, f"stack{i}", about, device) for i, about in enumerate(document["stacks"])
         ]
         self._programs = [self.program(stack) for stack in self._stacks]
-
-
-def _copies(replica: Replica) -> measuring.Weights:
-    return {name: value.clone() for name, value in replica.tensors.items()}
