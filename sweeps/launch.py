@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sweeps.runner import Show
     from sweeps.search.adaptive import Search
     from sweeps.stopping import Judge
-    from sweeps.tracking import Lag
+    from sweeps.tracking import Lag, Standby
 
 # How long a launch waits at its end for MLflow to catch up; the projector itself goes on after that.
 PROJECTION_SECONDS = 120.0
@@ -118,6 +118,7 @@ def run(
     retry: str | None = None,
     show: Show | None = None,
     on_plan: Any = None,
+    projector: Standby | None = None,
 ) -> Launch:
     """Carry out a sweep: train every planned replicate that has no final record yet.
 
@@ -129,6 +130,7 @@ def run(
         retry: Train only what ended so, again: `failed`, `timed_out`, `diverged` or `all` (`sweeps.status.Retry`).
         show: Called with the progress whenever it changes.
         on_plan: Called with the plan and what is recorded of it, before anything starts.
+        projector: One that was begun before, of `sweeps.tracking.standby`, to take instead of starting one.
 
     Raises:
         SpecError, DataNotFound, StorageError, TrackingError, SweepIsDriven, ClusterUnreachable: Before anything is
@@ -152,7 +154,7 @@ def run(
     folder = root / sweep.name
     with lease(folder) as held:
         _write_plan(folder, made)
-        projector = start_projector(root, sweep.name, uri)  # it takes seconds to begin
+        following = start_projector(root, sweep.name, uri, projector)
         try:
             _write_origin(folder)
             if again is not None:
@@ -172,7 +174,7 @@ def run(
             )
             report = _report(root, sweep.name)
         finally:
-            lag = projector.finish(PROJECTION_SECONDS)
+            lag = following.finish(PROJECTION_SECONDS)
     after = trained.plan.progress(folder)
     if trained.complete:
         tidy(folder, trained.plan, after)

@@ -47,19 +47,22 @@ def run(
 ) -> None:
     """Train what is not recorded yet. The same command again goes on where it was."""
     import sweeps
+    from sweeps import tracking
     from sweeps.cli import show
 
-    loaded = sweeps.load_spec(spec, overrides=set_ or ())
-    with show.live() as display:
-        done = sweeps.run(
-            loaded,
-            storage=storage,
-            address=address,
-            tracking_uri=tracking_uri,
-            retry=retry,
-            show=display.update,
-            on_plan=show.plan,
-        )
+    with tracking.standby() as projector:  # MLflow's import takes as long as what is imported here to read a spec
+        loaded = sweeps.load_spec(spec, overrides=set_ or ())
+        with show.live() as display:
+            done = sweeps.run(
+                loaded,
+                storage=storage,
+                address=address,
+                tracking_uri=tracking_uri,
+                retry=retry,
+                show=display.update,
+                on_plan=show.plan,
+                projector=projector,
+            )
     show.launch(done, command=f"sweeps run {spec}" + (f" --retry {retry}" if retry else ""), retry=retry)
     if not done.complete:
         raise typer.Exit(0 if done.why else 130)

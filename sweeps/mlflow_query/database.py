@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sweeps.mlflow_query.runs import REPLICATE, Point, Run, in_parts
+from sweeps.mlflow_query.runs import SUMMARISED, Point, Run, in_parts
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -26,7 +26,7 @@ class Database(NamedTuple):
     address: str
 
     def runs(self, experiment: str, level: str) -> Iterator[Run]:
-        """All active runs of an experiment that are replicates, or trials with statistics; each once."""
+        """All active runs of an experiment that are replicates or trials, or trials with statistics; each once."""
         with _connected(self.address) as connection:
             for part in in_parts(_names(connection, experiment, level), RUNS_PER_STATEMENT):
                 yield from _runs(connection, part)
@@ -68,10 +68,10 @@ def _names(connection: Connection, experiment: str, level: str) -> Sequence[str]
     names: Any = select(runs.run_uuid).where(
         runs.experiment_id == int(experiment), runs.lifecycle_stage == "active"
     )
-    if level == REPLICATE:
-        names = names.join(tags).where(tags.key == "level", tags.value == level)
-    else:
+    if level == SUMMARISED:
         names = names.join(latest).where(latest.key == "n")
+    else:
+        names = names.join(tags).where(tags.key == "level", tags.value == level)
     found: Sequence[str] = connection.execute(names).scalars().all()
     return found
 
@@ -84,9 +84,11 @@ def _runs(connection: Connection, names: Sequence[str]) -> Iterator[Run]:
     parameters = _texts(connection, _tables().SqlParam, names)
     metrics = _metrics(connection, names)
     runs = _tables().SqlRun
-    asked: Any = select(runs.run_uuid, runs.end_time, runs.artifact_uri).where(runs.run_uuid.in_(names))
-    for run, end, artifacts in connection.execute(asked):
-        yield Run(run, end, artifacts, parameters.get(run, {}), metrics.get(run, {}), tags.get(run, {}))
+    asked: Any = select(runs.run_uuid, runs.status, runs.end_time, runs.artifact_uri).where(
+        runs.run_uuid.in_(names)
+    )
+    for run, status, end, artifacts in connection.execute(asked):
+        yield Run(run, status, end, artifacts, parameters.get(run, {}), metrics.get(run, {}), tags.get(run, {}))
 
 
 def _texts(connection: Connection, table: Any, names: Sequence[str]) -> Texts:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 REPLICATE = "replicate"
 TRIAL = "trial"
+SUMMARISED = "summarised"  # not a level, but trials that have statistics: far quicker to find
 
 
 class Run(NamedTuple):
@@ -21,6 +22,7 @@ class Run(NamedTuple):
 
     Attributes:
         run_id: MLflow's name of it.
+        status: MLflow's own, such as `FINISHED`.
         end_time: When it ended, in milliseconds; None while it has not.
         artifacts: Address of its artifacts.
         parameters: As text.
@@ -29,6 +31,7 @@ class Run(NamedTuple):
     """
 
     run_id: str
+    status: str
     end_time: int | None
     artifacts: str
     parameters: Mapping[str, str]
@@ -53,7 +56,7 @@ class Origin(Protocol):
     """Where many runs are read from."""
 
     def runs(self, experiment: str, level: str) -> Iterator[Run]:
-        """All active runs of an experiment that are replicates, or trials with statistics; each once."""
+        """All active runs of an experiment that are replicates or trials, or trials with statistics; each once."""
         ...
 
     def points(self, wanted: Mapping[str, Collection[str]]) -> Iterator[tuple[str, str, list[Point]]]:
@@ -70,7 +73,7 @@ def in_parts(names: Collection[str], size: int) -> Iterator[list[str]]:
 def of_entity(run: Entity) -> Run:
     """A run that MLflow's client has found."""
     info, data = run.info, run.data
-    return Run(info.run_id, info.end_time, info.artifact_uri, data.params, data.metrics, data.tags)
+    return Run(info.run_id, info.status, info.end_time, info.artifact_uri, data.params, data.metrics, data.tags)
 
 
 def configuration(run: Run) -> dict[str, Any]:

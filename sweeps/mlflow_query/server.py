@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sweeps.mlflow_query.runs import REPLICATE, TRIAL, Point, Run, in_parts
+from sweeps.mlflow_query.runs import REPLICATE, SUMMARISED, TRIAL, Point, Run, in_parts
 from sweeps.tracking.client import Unavailable
 
 if TYPE_CHECKING:
@@ -27,7 +27,11 @@ ELSEWISE = frozenset(
 _SEARCH = "/api/2.0/mlflow/runs/search"
 _HISTORY = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"  # what the UI's charts ask
 # Only trials' runs have counts: a condition on the tag would make the database look at every replicate as well.
-_CONDITIONS = {REPLICATE: "tags.level = 'replicate'", TRIAL: "metrics.n >= 0"}
+_CONDITIONS = {
+    REPLICATE: "tags.level = 'replicate'",
+    TRIAL: "tags.level = 'trial'",
+    SUMMARISED: "metrics.n >= 0",
+}
 
 
 class Server(NamedTuple):
@@ -37,7 +41,7 @@ class Server(NamedTuple):
     client: MlflowClient
 
     def runs(self, experiment: str, level: str) -> Iterator[Run]:
-        """All active runs of an experiment that are replicates, or trials with statistics; each once.
+        """All active runs of an experiment that are replicates or trials, or trials with statistics; each once.
 
         The oldest come first: one that begins meanwhile does not move those on later pages.
         """
@@ -115,6 +119,7 @@ def _run(plain: Mapping[str, Any]) -> Run:
     end = info.get("end_time")
     return Run(
         info["run_id"],
+        info["status"],
         int(end) if end else None,
         info.get("artifact_uri", ""),
         {one["key"]: one.get("value", "") for one in data.get("params", ())},

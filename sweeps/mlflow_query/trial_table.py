@@ -10,7 +10,7 @@ import pandas as pd
 
 from sweeps.document import assign
 from sweeps.errors import SpecError
-from sweeps.mlflow_query.runs import TRIAL, Run, configuration, of_entity
+from sweeps.mlflow_query.runs import SUMMARISED, TRIAL, Run, configuration, of_entity
 from sweeps.mlflow_query.store import reading
 from sweeps.table import of_one_type
 from sweeps.tracking.parameters import decode, whole
@@ -49,7 +49,7 @@ def trials(name: str, uri: str | None = None) -> Trials:
         TrackingError: The store does not answer.
     """
     with reading(uri) as store:
-        runs = store.many.runs(store.experiment(name), TRIAL)
+        runs = store.many.runs(store.experiment(name), SUMMARISED)
         return _found(sorted(runs, key=lambda run: (run.tags.get("role") == "pruned", run.identity)))
 
 
@@ -88,7 +88,7 @@ def best(
         page = store.client.search_runs([place], condition, order_by=order, max_results=k + TIES)
         found = ranked(map(of_entity, page))
         if len(found) <= k and not allow_diverged:
-            found += ranked(run for run in store.many.runs(place, TRIAL) if _is_broken(run))
+            found += ranked(run for run in store.many.runs(place, SUMMARISED) if _is_broken(run))
         if not found:
             raise SpecError(_no_statistic(store.client, place, name, column))
     return _found(found[:k])._replace(has_more=len(found) > k)

@@ -20,6 +20,8 @@ from sweeps.errors import TrackingError
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
+    from sweeps.mlflow_query.runs import Run as Read
+
 METRICS_PER_BATCH = 1000
 PARAMETERS_PER_BATCH = 100
 TAGS_PER_BATCH = 100
@@ -188,6 +190,13 @@ class Client:
             token = page.token
             if not token:
                 return
+
+    def trials(self, experiment: str) -> list[Read]:
+        """All active runs of trials, as they are read in bulk."""
+        from sweeps.mlflow_query.store import Store
+
+        with failures_named():
+            return list(Store(self.uri, self._client).many.runs(experiment, "trial"))
 
     def create_run(self, experiment: str, name: str, start: int, tags: Mapping[str, str]) -> str:
         """Make a run. After a failure it may exist all the same: look before trying again."""

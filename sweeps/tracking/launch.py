@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +15,9 @@ from sweeps.tracking import lag as lags
 from sweeps.tracking.lag import Lag
 
 LOG = "projector.log"
+STANDBY = "--standby"
 LAST_PASS_SECONDS = 60.0
+_COMMAND = [sys.executable, "-m", "sweeps.tracking.projector"]
 
 
 @dataclass
@@ -51,23 +56,74 @@ class Projector:
         return lags.read(self.sweep)
 
 
-def start_projector(storage: Path, sweep: str, uri: str | None = None) -> Projector:
+class Standby:
+    """A projector that imports MLflow, which takes seconds, while it is found out what there is to project.
+
+    Ends by itself when the program that began it does.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
+            [*_COMMAND, STANDBY],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def take(self, arguments: list[str]) -> subprocess.Popen[bytes] | None:
+        """Give the process its arguments; None if there is no process any more."""
+        process = self._process
+        if process is None or process.stdin is None or process.poll() is not None:
+            return None
+        try:
+            process.stdin.write(json.dumps(arguments).encode() + b"\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            return None
+        self._process = None
+        return process
+
+    def end(self) -> None:
+        """End the process if it was not needed."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+@contextmanager
+def standby() -> Iterator[Standby]:
+    """A projector that is about to be needed, for `start_projector`; ended again if it was not."""
+    begun = Standby()
+    try:
+        yield begun
+    finally:
+        begun.end()
+
+
+def start_projector(storage: Path, sweep: str, uri: str | None = None, begun: Standby | None = None) -> Projector:
     """Start a projector for a sweep that is about to run.
 
     It is in a session of its own, so that Ctrl-C at the driver does not reach it, and ends by itself when the
-    driver has ended or died. The address goes through the environment: it may hold a password.
+    driver has ended or died. The address goes through the environment, or the standard input: it may hold a
+    password.
 
     Args:
         storage: Storage root; the sweep's folder is in it.
         sweep: Name of the sweep.
         uri: Store to write to; None for `store_uri`'s choice.
+        begun: A process to take for it.
     """
     folder = Path(storage).absolute() / sweep
+    arguments = [str(folder.parent), sweep, "--follow"]
+    given = [f"--uri={uri}"] if uri else []
+    if begun is not None and (process := begun.take(arguments + given)) is not None:
+        return Projector(process, folder)
     environment = os.environ | ({"MLFLOW_TRACKING_URI": uri} if uri else {})
-    command = [sys.executable, "-m", "sweeps.tracking.projector", str(folder.parent), sweep, "--follow"]
     with (folder / LOG).open("ab") as log:
         process = subprocess.Popen(
-            command,
+            [*_COMMAND, *arguments],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

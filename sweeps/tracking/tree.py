@@ -19,6 +19,8 @@ from sweeps.tracking.parameters import as_tags
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
+    from sweeps.mlflow_query.runs import Run as Read
+
 PARENT = "mlflow.parentRunId"
 OWNER = "sweep_id"
 ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
@@ -50,7 +52,7 @@ class Tree:
     experiment: str
     root: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
-    listed: dict[str, Run] = field(default_factory=dict)
+    listed: dict[str, Read] = field(default_factory=dict)
 
     def tag(self, wanted: Mapping[str, str]) -> None:
         """Set tags of the experiment, those that it does not have yet: so a pass that fails goes on, not over."""
@@ -77,9 +79,9 @@ class Tree:
 
         Doubles are left out: they are looked at one by one, with what is below them.
         """
-        runs = list(self.client.runs(self.experiment, "tags.level = 'trial'"))
-        times = Counter(run.data.tags.get("identity", "") for run in runs)
-        self.listed.update({name: run for run in runs if times[name := run.data.tags.get("identity", "")] == 1})
+        known = self.client.trials(self.experiment)
+        times = Counter(one.tags.get("identity", "") for one in known)
+        self.listed.update({name: one for one in known if times[name := one.tags.get("identity", "")] == 1})
 
     def create(
         self, level: str, identity: str, name: str, start: int, parent: str | None, tags: Mapping[str, str]

@@ -20,6 +20,8 @@ from sweeps.tracking.tree import ENDED, PARENT, Tree, log_data, origin_tags
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+    from sweeps.mlflow_query.runs import Run as Read
+
 _WORST_FIRST = ("failed", "diverged", "stopped", "finished")
 
 
@@ -110,31 +112,33 @@ class TrialRun:
 
     def _look_up(self, tree: Tree, about: Mapping[str, Any], digest: str) -> bool:
         """Find the runs; returns whether they tell all that the folder holds already."""
+        from sweeps.mlflow_query.runs import of_entity
+
         listed = tree.listed.pop(self.identity, None)
-        if listed is not None and listed.data.tags.get(PARENT) == tree.root and self._is_told(listed, digest):
+        if listed is not None and listed.tags.get(PARENT) == tree.root and self._is_told(listed, digest):
             self._take(listed, about)
             return self._settle()
         found = tree.found(f"tags.level = 'trial' and tags.identity = '{self.identity}'")
-        own = found.runs.get(self.identity)
-        if own is not None:
+        if (run := found.runs.get(self.identity)) is not None:
+            own = of_entity(run)
             self._take(own, about)
-            if own.data.tags.get(PARENT) != tree.root:
-                tree.client.log(own.info.run_id, tags={PARENT: str(tree.root)})
+            if own.tags.get(PARENT) != tree.root:
+                tree.client.log(own.run_id, tags={PARENT: str(tree.root)})
             if self._is_told(own, digest) and not found.doubles:
                 return self._settle()
         self._found = tree.found(f"tags.level = 'replicate' and tags.trial = '{self.identity}'").runs
         self._is_known = True
         return False
 
-    def _take(self, own: Run, about: Mapping[str, Any]) -> None:
+    def _take(self, own: Read, about: Mapping[str, Any]) -> None:
         """This run is the trial's."""
-        self.run, self._state = own.info.run_id, own.info.status
-        self._summarised = own.data.tags.get("records", "")
-        self._unsent = {k: text for k, text in _parameters(about)[0].items() if k not in own.data.params}
+        self.run, self._state = own.run_id, own.status
+        self._summarised = own.tags.get("records", "")
+        self._unsent = {k: text for k, text in _parameters(about)[0].items() if k not in own.parameters}
 
-    def _is_told(self, own: Run, digest: str) -> bool:
+    def _is_told(self, own: Read, digest: str) -> bool:
         """Whether a run and those of its replicates tell all that the folder holds."""
-        ended = own.info.status in ENDED and digest == own.data.tags.get("records", "")
+        ended = own.status in ENDED and digest == own.tags.get("records", "")
         return ended and all((r.folder / source.RECORD).exists() for r in self.replicates.values())
 
     def _settle(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,9 @@ from sweeps.aggregate import trials_of
 from sweeps.choosing import rank
 from sweeps.errors import SpecError, SweepNotFound, TrackingError
 from sweeps.mlflow_query.database import RUNS_PER_STATEMENT
+from sweeps.mlflow_query.runs import REPLICATE, TRIAL, Run, of_entity
 from sweeps.mlflow_query.server import MOST_POINTS, PAGE
+from sweeps.mlflow_query.store import reading
 from sweeps.table import replicates_of
 from sweeps.tracking.store import store_uri
 from tests.sweeps.tracking.faults import proxy_to
@@ -62,6 +65,21 @@ def same(found: pd.DataFrame, wanted: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(
         found[wanted.columns], wanted, check_dtype=False, rtol=1e-12, atol=0, check_names=False
     )
+
+
+def texts(runs: Sequence[Run]) -> list[str]:
+    """Runs as texts: a metric that is not a number does not equal itself."""
+    return sorted(json.dumps(run, sort_keys=True) for run in runs)
+
+
+@pytest.mark.parametrize("level", [TRIAL, REPLICATE])
+def test_runs_read_in_bulk_are_what_mlflows_search_finds(sweep: SweepOnDisk, uri: str, level: str) -> None:
+    with reading(uri) as store:
+        place = store.experiment(sweep.name)
+        found = list(store.many.runs(place, level))
+        searched = [of_entity(run) for run in store.client.search_runs([place], f"tags.level = '{level}'")]
+    assert texts(found) == texts(searched)
+    assert {run.status for run in found} == {"FINISHED", "FAILED", "RUNNING"}
 
 
 def test_replicates_are_those_of_the_records(sweep: SweepOnDisk, uri: str) -> None:

@@ -156,6 +156,53 @@ def test_slow_server_gets_everything_in_the_end(server: str, tmp_path: Path) -> 
     assert rows(Seen(server), sweep.name) == 2 * (6 * 11 + 5)
 
 
+def on_standby(process: int) -> psutil.Process:
+    """The projector that a process holds ready."""
+    children = psutil.Process(process).children()
+    [found] = [child for child in children if "--standby" in child.cmdline()]
+    return found
+
+
+@pytest.mark.slow
+def test_a_projector_on_standby_is_taken_for_a_sweep_once(sweep: SweepOnDisk, seen: Seen) -> None:
+    sweep.finish()
+    with tracking.standby() as begun:
+        ready = on_standby(os.getpid())
+        projector = tracking.start_projector(sweep.storage, sweep.name, seen.uri, begun)
+        assert projector.process.pid == ready.pid
+        assert begun.take([str(sweep.storage), sweep.name]) is None
+    assert projector.finish(PATIENCE).is_complete
+    assert projector.process.returncode == 0
+    assert rows(seen, sweep.name) == 12 * (6 * 11 + 5)
+    assert "everything is in MLflow" in (sweep.folder / LOG).read_text()
+
+
+@pytest.mark.slow
+def test_a_projector_on_standby_that_has_died_is_replaced(sweep: SweepOnDisk, seen: Seen) -> None:
+    with tracking.standby() as begun:
+        ready = on_standby(os.getpid())
+        ready.kill()
+        wait_for(lambda: has_ended(ready.pid))
+        projector = tracking.start_projector(sweep.storage, sweep.name, seen.uri, begun)
+        assert projector.process.pid != ready.pid
+    assert projector.finish(PATIENCE).is_complete
+
+
+def test_a_projector_on_standby_ends_when_it_is_not_needed_or_its_driver_is_killed() -> None:
+    with tracking.standby():
+        ready = on_standby(os.getpid())
+    assert not ready.is_running()
+    driver = (
+        "import time; from sweeps import tracking; s = tracking.standby(); s.__enter__(); print(); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", driver], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        ready = on_standby(process.pid)
+        os.kill(process.pid, signal.SIGKILL)
+    wait_for(lambda: has_ended(ready.pid))
+
+
 @pytest.mark.slow
 def test_two_sweeps_write_to_one_store_at_once(storage: Path, seen: Seen) -> None:
     points = {"training.optimiser.lr": [0.1, 0.2]}
