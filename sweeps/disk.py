@@ -14,6 +14,7 @@ KINDS = {
     "weights.safetensors": "weights",
     "test_correct.bin": "test answers",
     "report.html": "reports",
+    "report.digest": "reports",
     "table.parquet": "reports",
 }
 COLUMNS = ("records", "spectra", "weights", "test answers", "checkpoints", "reports")

@@ -15,6 +15,7 @@ from sweeps import storage as storages
 from sweeps.environment import changes, packages
 from sweeps.errors import Problem, SpecError
 from sweeps.forks import Forks, plan_forks, tidy
+from sweeps.fresh_report import fresh_report
 from sweeps.lease import lease
 from sweeps.planning import Plan, PlannedTrial, Progress, make_plan, one_of_each
 from sweeps.progress import SweepProgress
@@ -172,7 +173,7 @@ def run(
                 why=held.why or trained.why,
                 wall_seconds=time.monotonic() - begun,
             )
-            report = _report(root, sweep.name)
+            report = fresh_report(folder)
         finally:
             lag = following.finish(PROJECTION_SECONDS)
     after = trained.plan.progress(folder)
@@ -376,9 +377,3 @@ def _datasets(made: Plan) -> dict[str, Dataset]:
 
     data = {trial.fingerprint: trial.spec.data for trial in made}
     return {fingerprint: load(one) for fingerprint, one in data.items()}
-
-
-def _report(root: Path, name: str) -> Path | None:
-    from sweeps.reporting import has_records, write_report
-
-    return write_report(name, storage=root) if has_records(root / name) else None
