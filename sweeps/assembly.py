@@ -36,10 +36,8 @@ class Assembly:
     def __init__(self, document: documents.Document) -> None:
         self._document = document
         self.default = TrialSpec.model_validate(document)
-        self._sections: dict[tuple[str, ...], BaseModel] = {}
-        # By the identities of paths' values; they are kept, so that no number is given twice.
-        self._same: dict[tuple[object, ...], tuple[list[Any], BaseModel]] = {}
-        self._paths: dict[tuple[str, ...], dict[str, list[str]]] = {}
+        self._sections: dict[tuple[str, ...], _Section] = {}
+        self._of_paths: dict[tuple[str, ...], list[_Section]] = {}
 
     def trial(self, point: Point) -> TrialSpec:
         """The trial at a point.
@@ -49,19 +47,25 @@ class Assembly:
         """
         try:
             return self.default.with_sections(
-                {name: self._at(name, paths, point) for name, paths in self._by_section(tuple(point)).items()}
+                {section.name: section.at(point) for section in self._sections_of(point)}
             )
         except (ValidationError, OptionErrors):
             return self._in_full(point)
 
-    def _by_section(self, paths: tuple[str, ...]) -> dict[str, list[str]]:
-        """Paths of points by the section they lead into; most points have the same paths."""
-        if paths not in self._paths:
+    def _sections_of(self, point: Point) -> list[_Section]:
+        """The sections that a point's paths lead into; most points have the same paths."""
+        paths = tuple(point)
+        if paths not in self._of_paths:
             found: dict[str, list[str]] = {}
             for path in paths:
                 found.setdefault(path.partition(".")[0], []).append(path)
-            self._paths[paths] = found
-        return self._paths[paths]
+            self._of_paths[paths] = [self._section(name, tuple(some)) for name, some in found.items()]
+        return self._of_paths[paths]
+
+    def _section(self, name: str, paths: tuple[str, ...]) -> _Section:
+        if paths not in self._sections:
+            self._sections[paths] = _Section(name, paths, self._document)
+        return self._sections[paths]
 
     def _in_full(self, point: Point) -> TrialSpec:
         """Checked as a whole, for an error that knows the whole document."""
@@ -77,8 +81,8 @@ class Assembly:
             SpecError: One is not valid; names each dotted path.
         """
         try:
-            for name, paths in self._by_section(tuple(point)).items():
-                self._at(name, paths, point)
+            for section in self._sections_of(point):
+                section.at(point)
         except ValidationError:
             self._in_full(point)
 
@@ -89,25 +93,8 @@ class Assembly:
             pydantic.ValidationError: It is not valid by itself.
             SpecError: A path leads through something that is not a mapping.
         """
-        paths = self._by_section(tuple(point)).get(name)
-        return self._at(name, paths, point) if paths else getattr(self.default, name)
-
-    def _at(self, name: str, paths: list[str], point: Point) -> BaseModel:
-        values = [point[path] for path in paths]
-        # The points of a grid share their values: what the same ones made is found without writing them out.
-        same = (name, *paths, *map(id, values))
-        if (known := self._same.get(same)) is not None:
-            return known[1]
-        key = (*paths, repr(values))
-        if key not in self._sections:
-            plain = {name: self._document.get(name, {})}
-            for path, value in zip(paths, values, strict=True):
-                plain = documents.assign(plain, path, value)
-            model = TrialSpec.model_fields[name].annotation
-            assert model is not None  # noqa: S101 - every field of a trial is annotated
-            self._sections[key] = model.model_validate(plain[name])
-        self._same[same] = (values, self._sections[key])
-        return self._sections[key]
+        found = next((section for section in self._sections_of(point) if section.name == name), None)
+        return getattr(self.default, name) if found is None else found.at(point)
 
     def names(self, points: Iterator[Point]) -> set[str]:
         """Dotted names of everything a trial has, by default and at these points."""
@@ -121,6 +108,36 @@ class Assembly:
                     continue  # it is reported as what it is: a value that its dimension can not have
                 found |= set(documents.flatten(section.model_dump(mode="json"), f"{name}."))
         return found
+
+
+class _Section:
+    """One section of the trials whose points have the same paths into it: equal values make it once."""
+
+    def __init__(self, name: str, paths: tuple[str, ...], document: documents.Document) -> None:
+        self.name, self._paths, self._document = name, paths, document
+        self._equal: dict[str, BaseModel] = {}
+        # By the values' own identities; they are kept, so that no number is given twice.
+        self._same: dict[tuple[int, ...], tuple[list[Any], BaseModel]] = {}
+
+    def at(self, point: Point) -> BaseModel:
+        """The section at a point. The points of a grid share their values, which need not be written out again."""
+        values = [point[path] for path in self._paths]
+        same = tuple(map(id, values))
+        known = self._same.get(same)
+        if known is None:
+            equal = repr(values)
+            if equal not in self._equal:
+                self._equal[equal] = self._with(values)
+            known = self._same[same] = values, self._equal[equal]
+        return known[1]
+
+    def _with(self, values: list[Any]) -> BaseModel:
+        plain = {self.name: self._document.get(self.name, {})}
+        for path, value in zip(self._paths, values, strict=True):
+            plain = documents.assign(plain, path, value)
+        model = TrialSpec.model_fields[self.name].annotation
+        assert model is not None  # noqa: S101 - every field of a trial is annotated
+        return model.model_validate(plain[self.name])
 
 
 class TrialValues(Mapping[str, Any]):

@@ -1,8 +1,9 @@
 """Designs: how the points of a sweep are chosen from its space, known before anything starts.
 
-A design receives the free dimensions by dotted path and returns points; its options are keyword-only parameters.
-It gives every free dimension a value and lets `space.point` drop those that do not apply, so that a draw never
-depends on a condition. One that can not draw categories says so: `@DESIGNS.register(draws_categories=False)`.
+A design receives the free dimensions by dotted path and returns points, none twice; its options are keyword-only
+parameters. It gives every free dimension a value and lets `space.point` drop those that do not apply, so that a
+draw never depends on a condition. One that can not draw categories says so:
+`@DESIGNS.register(draws_categories=False)`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sweeps import checkpoint, layout, records, storage
 from sweeps.identity import trial_id
-from sweeps.planning import PlannedReplicate, PlannedTrial, Progress
+from sweeps.planning import PlannedTrial, Progress, Replicates
 from sweeps.spec_means import Resources
 from sweeps.wording import counted
 
@@ -86,7 +86,7 @@ class Forks:
 def plan_forks(trials: Iterable[PlannedTrial], progress: Progress, sweep: Path, resources: Resources) -> Forks:
     """Find out which of the trials that a launch trains begin where another has been."""
     made = Forks()
-    families: dict[str, list[tuple[PlannedTrial, list[PlannedReplicate]]]] = defaultdict(list)
+    families: dict[str, list[tuple[PlannedTrial, Replicates]]] = defaultdict(list)
     for trial in trials:
         if wanted := progress.to_train(trial):
             families[family_of(trial)].append((trial, wanted))
@@ -117,10 +117,10 @@ class _Stacks:
         # By the seeds' own identities, which the trials of a plan share.
         self._new: dict[tuple[int, ...], list[tuple[str, int]]] = {}
 
-    def __call__(self, trial: PlannedTrial, wanted: list[PlannedReplicate]) -> list[tuple[str, int]]:
+    def __call__(self, trial: PlannedTrial, wanted: Replicates) -> list[tuple[str, int]]:
         if trial.trial_id in self._begun:
             return self._laid_out(trial, wanted)
-        seeds = tuple([id(replicate.seeds) for replicate in wanted])
+        seeds = tuple(map(id, wanted.seeds))
         if seeds not in self._new:
             self._new[seeds] = self._laid_out(trial, wanted)
         return self._new[seeds]
@@ -131,7 +131,7 @@ class _Stacks:
             return 0
         return max(checkpoint.epochs(own_folder(self._sweep, trial.trial_id, digest)), default=0)
 
-    def _laid_out(self, trial: PlannedTrial, wanted: list[PlannedReplicate]) -> list[tuple[str, int]]:
+    def _laid_out(self, trial: PlannedTrial, wanted: Replicates) -> list[tuple[str, int]]:
         # Where memory asks for smaller stacks, which the worker finds out, the siblings' are the same as the
         # twin's.
         asked = self._resources

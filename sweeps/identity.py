@@ -12,7 +12,7 @@ import functools
 import hashlib
 import json
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -50,16 +50,12 @@ CHOICES: dict[str, type[Choice]] = {
 
 @dataclass(frozen=True)
 class _Part:
-    """What one section of a trial adds to its identity."""
+    """What one section of a trial adds to its identity; `text` is the configuration inside the identity's JSON."""
 
     section: Closed | Choice
     configuration: Document
     versions: Mapping[str, int | str]
-
-    @functools.cached_property
-    def text(self) -> str:
-        """The configuration as it stands inside the identity's JSON."""
-        return _json(self.configuration)[1:-1]
+    text: str
 
 
 class Namer:
@@ -83,19 +79,22 @@ class Namer:
         ]
 
     def _add(self, name: str, section: Closed | Choice, spec: TrialSpec) -> _Part:
-        part = _Part(section, _named(name, _active_in(name, spec)), _versions(name, spec))
+        configuration = _named(name, _active_in(name, spec))
+        part = _Part(section, configuration, _versions(name, spec), _json(configuration)[1:-1])
         self._parts[id(section)] = part
         return part
 
-    def names(self, spec: TrialSpec, fingerprint: str, seeds: Sequence[Seeds]) -> tuple[str, list[str]]:
-        """Name of a trial, the same for any number of replicates, and those of its replicates."""
+    def names(
+        self, spec: TrialSpec, fingerprint: str, seeds: Sequence[Seeds]
+    ) -> tuple[str, Callable[[], list[str]]]:
+        """Name of a trial, the same for any number of replicates, and what gives those of its replicates."""
         parts = self.parts(spec)
-        configuration = ",".join(part.text for part in parts if part.text)
+        configuration = ",".join([part.text for part in parts if part.text])
         versions = tuple([one for part in parts if part.versions for one in part.versions.items()])
         before = f'{{"configuration":{{{configuration}}},"fingerprint":{_text(fingerprint)},"format":{FORMAT},'
         after = f'"versions":{_versions_text(versions)}}}'.encode()
         digest = hashlib.sha256(before.encode())
-        return _continued(digest, after)[:12], [_continued(digest, end)[:16] for end in self._with(seeds, after)]
+        return _continued(digest, after)[:12], functools.partial(_replicates, digest, self._with(seeds, after))
 
     def _with(self, seeds: Sequence[Seeds], after: bytes) -> list[bytes]:
         """How the identity's JSON ends with each of the seeds; all trials of a plan have the same ones."""
@@ -104,6 +103,10 @@ class Namer:
             ends = [f'"seeds":{_json(one.document())},'.encode() + after for one in seeds]
             self._ends[key] = (seeds, ends)
         return self._ends[key][1]
+
+
+def _replicates(digest: hashlib._Hash, ends: list[bytes]) -> list[str]:
+    return [_continued(digest, end)[:16] for end in ends]
 
 
 def _continued(digest: hashlib._Hash, rest: bytes) -> str:
@@ -156,7 +159,7 @@ def trial_id(spec: TrialSpec, fingerprint: str) -> str:
 
 def replicate_id(spec: TrialSpec, fingerprint: str, seeds: Seeds) -> str:
     """Name of a replicate."""
-    return Namer().names(spec, fingerprint, [seeds])[1][0]
+    return Namer().names(spec, fingerprint, [seeds])[1]()[0]
 
 
 def _json(plain: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sweeps import nodes, records, storage
 from sweeps.errors import StorageError
-from sweeps.planning import Plan, PlannedReplicate, PlannedTrial, Progress
+from sweeps.planning import FINAL, Plan, PlannedReplicate, PlannedTrial, Progress
 from sweeps.price_quote import quote
 from sweeps.status import Status
 
@@ -115,7 +115,7 @@ def _path(sweep: Path, entry: Entry) -> Path:
 def _open_before(made: Plan, before: Progress) -> Iterator[tuple[PlannedTrial, PlannedReplicate]]:
     for trial in made:
         for replicate in trial.replicates:
-            if replicate.replicate_id not in before.states or not before.is_final(replicate):
+            if before.states.get(replicate.replicate_id) not in FINAL:
                 yield trial, replicate
 
 

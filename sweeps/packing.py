@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from sweeps import layout, records
 from sweeps.errors import SpecError
 from sweeps.forks import Forks
-from sweeps.planning import PlannedReplicate, PlannedTrial, Progress
+from sweeps.planning import PlannedReplicate, PlannedTrial, Progress, Replicates
 from sweeps.spec import SweepSpec
 from sweeps.texts import Texts
 from sweeps.wording import counted
@@ -166,7 +166,7 @@ class _Kinds:
     def __init__(self, forks: Forks) -> None:
         self._forks, self._texts = forks, Texts()
 
-    def __call__(self, trial: PlannedTrial, wanted: Sequence[PlannedReplicate]) -> Any:
+    def __call__(self, trial: PlannedTrial, wanted: Replicates) -> Any:
         """Equal for trials that may be packed; None for one that others wait for while it waits itself."""
         waits = trial.trial_id in self._forks.waits
         if waits and trial.trial_id in self._forks.saves:
@@ -182,7 +182,7 @@ class _Kinds:
             (training.epochs, training.batch_size, training.precision, training.label_smoothing),
             (training.deterministic, training.compile),
             _slots(training),
-            tuple(replicate.seeds for replicate in wanted),
+            tuple(wanted.seeds),
         )
 
 

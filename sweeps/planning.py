@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from pydantic import BaseModel
 
@@ -37,6 +38,59 @@ class PlannedReplicate(NamedTuple):
     seeds: Seeds
 
 
+class Replicates(Sequence[PlannedReplicate]):
+    """Replicates of a trial, named when one is first looked at: most of a large plan's never are.
+
+    Attributes:
+        seeds: Of each.
+    """
+
+    __slots__ = ("_named", "_names", "seeds")
+
+    def __init__(self, seeds: Sequence[Seeds], names: Callable[[], Iterable[str]]) -> None:
+        self.seeds, self._names = seeds, names
+        self._named: tuple[PlannedReplicate, ...] | None = None
+
+    @classmethod
+    def of(cls, named: Iterable[PlannedReplicate]) -> Replicates:
+        """Replicates that have names already."""
+        known = tuple(named)
+        return cls([one.seeds for one in known], lambda: [one.replicate_id for one in known])
+
+    def where(self, keep: Callable[[PlannedReplicate], bool]) -> Replicates:
+        """Some of them."""
+        return Replicates.of(filter(keep, self))
+
+    def _all(self) -> tuple[PlannedReplicate, ...]:
+        if self._named is None:
+            self._named = tuple(map(PlannedReplicate, self._names(), self.seeds))
+        return self._named
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    @overload
+    def __getitem__(self, place: int) -> PlannedReplicate: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[PlannedReplicate]: ...
+    def __getitem__(self, place: int | slice) -> PlannedReplicate | Sequence[PlannedReplicate]:
+        return self._all()[place]
+
+    def __iter__(self) -> Iterator[PlannedReplicate]:
+        return iter(self._all())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self._all() == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self._all())
+
+    def __reduce__(self) -> tuple[Callable[..., Replicates], tuple[tuple[PlannedReplicate, ...]]]:
+        return Replicates.of, (self._all(),)
+
+
 @dataclass(frozen=True)
 class PlannedTrial:
     """A trial by name, with all its replicates.
@@ -53,7 +107,7 @@ class PlannedTrial:
     point: Point
     spec: TrialSpec
     fingerprint: str
-    replicates: tuple[PlannedReplicate, ...]
+    replicates: Replicates
 
     def document(self) -> Document:
         """Plain values, as `plan.json` and `trial.json` hold them."""
@@ -73,7 +127,7 @@ class PlannedTrial:
         return cls(
             **{name: plain[name] for name in ("trial_id", "role", "twin", "point", "fingerprint")},
             spec=build_trial(plain["config"]),
-            replicates=tuple(
+            replicates=Replicates.of(
                 PlannedReplicate(one["replicate_id"], Seeds.from_document(one["seeds"]))
                 for one in plain["replicates"]
             ),
@@ -103,7 +157,7 @@ class Plan:
     @property
     def replicates(self) -> int:
         """Number of replicates of all trials."""
-        return sum(len(trial.replicates) for trial in self.trials)
+        return sum(len(trial.replicates.seeds) for trial in self.trials)
 
     def document(self) -> Document:
         """Plain values, as `plan.json` holds them."""
@@ -122,15 +176,21 @@ class Plan:
 
         Folders are listed rather than asked for one by one: most of a large plan has none yet.
         """
-        state = {r.replicate_id: "new" for trial in self.trials for r in trial.replicates}
         planned = {trial.trial_id: trial for trial in self.trials}
+        states: dict[str, str] = {}
+        begun: set[str] = set()
         others = 0
-        for folder in records.folders(sweep):
-            if folder.name in state and folder.parent.name in planned:
-                state[folder.name] = _state(folder)
-            else:
-                others += (folder / records.RECORD).exists()
-        return Progress(state, others=others, standing=self._standing(sweep, state))
+        for name, folders in itertools.groupby(records.folders(sweep), lambda folder: folder.parent.name):
+            replicates = planned[name].replicates if name in planned else ()
+            names = {replicate.replicate_id for replicate in replicates}
+            for folder in folders:
+                if folder.name in names:
+                    states[folder.name] = _state(folder)
+                    begun.add(name)
+                else:
+                    others += (folder / records.RECORD).exists()
+        standing = self._standing(sweep, states)
+        return Progress(states, self.replicates, frozenset(begun), others=others, standing=standing)
 
     def _standing(self, sweep: Path, states: Mapping[str, str]) -> frozenset[str]:
         """Stopped replicates that the stopper still stops."""
@@ -150,37 +210,39 @@ class Progress:
     """State of each planned replicate in a storage.
 
     Attributes:
-        states: By replicate: a `Status`, `started` (a history and no record) or `new`.
+        states: By replicate of which anything is stored: a `Status`, `started` (a history and no record) or `new`.
+        planned: Number of all replicates.
+        begun: Trials of those replicates.
         others: Records in the sweep's folder that this plan does not ask for; they stay and are not touched.
         standing: Stopped replicates that stay so, since the stopper still stops them.
         only: Replicates to which training is limited; None for no limit.
         counts: Of states.
-        is_all_open: Whether every planned replicate is to be trained.
     """
 
     states: Mapping[str, str]
+    planned: int
+    begun: frozenset[str] = frozenset()
     others: int = 0
     standing: frozenset[str] = frozenset()
     only: frozenset[str] | None = None
     counts: Counter[str] = field(init=False)
-    is_all_open: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "counts", Counter(self.states.values()))
-        limited = self.only is not None or bool(self.standing)
-        object.__setattr__(self, "is_all_open", not limited and FINAL.isdisjoint(self.counts))
+        counts = Counter(self.states.values())
+        counts["new"] += self.planned - len(self.states)
+        object.__setattr__(self, "counts", +counts)
 
     def is_final(self, replicate: PlannedReplicate) -> bool:
         """Whether launching leaves this replicate alone."""
         if self.only is not None and replicate.replicate_id not in self.only:
             return True
-        return self.states[replicate.replicate_id] in FINAL or replicate.replicate_id in self.standing
+        return self.states.get(replicate.replicate_id) in FINAL or replicate.replicate_id in self.standing
 
-    def to_train(self, trial: PlannedTrial) -> list[PlannedReplicate]:
+    def to_train(self, trial: PlannedTrial) -> Replicates:
         """Replicates of a trial that launching trains."""
-        if self.is_all_open:
-            return list(trial.replicates)
-        return [replicate for replicate in trial.replicates if not self.is_final(replicate)]
+        if self.only is None and trial.trial_id not in self.begun:
+            return trial.replicates
+        return trial.replicates.where(lambda replicate: not self.is_final(replicate))
 
 
 def one_of_each(trials: Iterable[PlannedTrial], *sections: str) -> Iterator[PlannedTrial]:
@@ -196,7 +258,7 @@ def one_of_each(trials: Iterable[PlannedTrial], *sections: str) -> Iterator[Plan
     seen: dict[tuple[int, ...], tuple[BaseModel, ...]] = {}
     for planned in trials:
         found = read(planned.spec)
-        key = (len(planned.replicates), *map(id, found))
+        key = (len(planned.replicates.seeds), *map(id, found))
         if key not in seen:
             seen[key] = found  # kept, so that no number is given twice
             yield planned
@@ -258,13 +320,12 @@ class _Builder:
     def add(self, point: Point, most: int | None) -> bool:
         """Add the trials of a point; false, and nothing added, if the plan would have more than `most`."""
         trial = self._trial_at(point)
-        fingerprint = self.fingerprint(trial.data)
-        twin = self._twin(trial, point, fingerprint)
+        twin = self._twin(trial, point)
         added = []
         if (not trial.is_pruned or self.spec.baseline) and twin.trial_id not in self.twins:
             added.append((self.twins, twin))
         if trial.is_pruned:
-            named = plan_trial(trial, point, fingerprint, self.seeds, twin=twin.trial_id, namer=self.namer)
+            named = plan_trial(trial, point, twin.fingerprint, self.seeds, twin=twin.trial_id, namer=self.namer)
             if named.trial_id not in self.pruned:
                 added.append((self.pruned, named))
         if most is not None and len(self.twins) + len(self.pruned) + len(added) > most:
@@ -285,13 +346,14 @@ class _Builder:
             where = f"(at the point {point})"
             raise SpecError([Problem(p.path, f"{p.message} {where}") for p in error.problems]) from None
 
-    def _twin(self, trial: TrialSpec, point: Point, fingerprint: str) -> PlannedTrial:
+    def _twin(self, trial: TrialSpec, point: Point) -> PlannedTrial:
         key = tuple(map(id, _unpruned_sections(trial)))
-        if key not in self._twin_of:
-            self._twin_of[key] = plan_trial(
-                trial.twin, _unpruned(point), fingerprint, self.seeds, namer=self.namer
-            )
-        return self._twin_of[key]
+        twin = self._twin_of.get(key)
+        if twin is None:
+            fingerprint = self.fingerprint(trial.data)
+            twin = plan_trial(trial.twin, _unpruned(point), fingerprint, self.seeds, namer=self.namer)
+            self._twin_of[key] = twin
+        return twin
 
 
 def plan_trial(
@@ -307,7 +369,7 @@ def plan_trial(
     namer = namer or Namer()
     if trial.is_pruned and twin is None:
         twin, _ = namer.names(trial.twin, fingerprint, [])
-    name, replicates = namer.names(trial, fingerprint, seeds)
+    name, names = namer.names(trial, fingerprint, seeds)
     return PlannedTrial(
         trial_id=name,
         role="pruned" if trial.is_pruned else "twin",
@@ -315,7 +377,7 @@ def plan_trial(
         point=point,
         spec=trial,
         fingerprint=fingerprint,
-        replicates=tuple(map(PlannedReplicate, replicates, seeds)),
+        replicates=Replicates(seeds, names),
     )
 
 

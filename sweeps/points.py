@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sweeps.assembly import Assembly, TrialValues
-from sweeps.design import DESIGNS, distinct
+from sweeps.design import DESIGNS
 from sweeps.errors import Problem, SpecError
 from sweeps.expression import Expression, ExpressionError, parse
 from sweeps.space import Point, Space, matches
@@ -38,7 +38,7 @@ def points_of(spec: SweepSpec, assembly: Assembly) -> list[Point]:
         SpecError: Nothing is left after the exclusions, or an exclusion does not fit the values.
     """
     design = DESIGNS[spec.design.kind].function
-    drawn = distinct(point for cell in cells(spec) for point in design(cell, **spec.design.options))
+    drawn = [point for cell in cells(spec) for point in design(cell, **spec.design.options)]
     exclusions = read_exclusions(spec, assembly)
     try:
         kept = [point for point in drawn if not is_excluded(point, exclusions, assembly)]

@@ -14,7 +14,7 @@ from sweeps import records
 from sweeps.cautions import one_of_each_size
 from sweeps.errors import Problem, SpecError
 from sweeps.forks import Forks
-from sweeps.planning import Plan, PlannedTrial, Progress
+from sweeps.planning import Plan, PlannedReplicate, PlannedTrial, Progress
 from sweeps.price_pace import LEVEL, Pace, Shapes, observed, total
 from sweeps.spec_means import Resources
 from sweeps.wording import counted
@@ -245,7 +245,7 @@ def _recorded(
         return {}, {}, {}
     ended: dict[str, list[PlannedTrial]] = defaultdict(list)
     for trial in made:
-        if any(progress.states[r.replicate_id] in SETTLED for r in trial.replicates):
+        if trial.trial_id in progress.begun and any(_is_settled(one, progress) for one in trial.replicates):
             ended[shapes(trial.spec)].append(trial)
     paces: dict[str, Pace] = {}
     measuring: dict[str, list[float]] = defaultdict(list)
@@ -265,10 +265,14 @@ def _recorded(
 
 def _settled(trial: PlannedTrial, progress: Progress, sweep: Path) -> Iterable[records.Record]:
     for replicate in trial.replicates:
-        if progress.states[replicate.replicate_id] in SETTLED:
+        if _is_settled(replicate, progress):
             record = records.read_record(records.replicate_folder(sweep, trial.trial_id, replicate.replicate_id))
             if record is not None:
                 yield record
+
+
+def _is_settled(replicate: PlannedReplicate, progress: Progress) -> bool:
+    return progress.states.get(replicate.replicate_id) in SETTLED
 
 
 def recorded_shapes(made: Plan, progress: Progress, sweep: Path) -> set[str]:

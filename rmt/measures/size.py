@@ -8,7 +8,6 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge, Gt
-from torch.utils.flop_counter import FlopCounterMode
 
 from rmt.measures.contract import MEASURES, ModuleSubject, Number
 
@@ -37,6 +36,8 @@ def macs(subject: ModuleSubject) -> Number:
     """Multiply-accumulates of the matrix products and convolutions for one sample."""
     if subject.inputs is None:
         return None
+    from torch.utils.flop_counter import FlopCounterMode  # loads a compiler for GPUs
+
     module = copy.deepcopy(subject.module).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(subject.inputs[:1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
 
 from sweeps.statistics import wording
 from sweeps.statistics.samples import Array, is_constant
@@ -18,6 +17,8 @@ DOUBTFUL = 0.05
 @lru_cache(maxsize=16_384)
 def _shapiro_wilk(sample: bytes) -> float:
     """p value of the float64 values in `sample`, which enters several findings; scipy takes half a millisecond."""
+    from scipy import stats  # it takes longer to import than all else that a plan needs of scipy
+
     values = np.frombuffer(sample)
     centred = values - values.mean()
     return float(stats.shapiro(centred / np.abs(centred).max()).pvalue)

@@ -1,11 +1,13 @@
 import json
+import pickle
 from typing import Any
 
 import pytest
 
 from sweeps import records
 from sweeps.errors import SpecError
-from sweeps.planning import make_plan
+from sweeps.identity import replicate_id
+from sweeps.planning import PlannedTrial, make_plan
 from sweeps.spec import build_spec
 from sweeps.trial_spec import TrialSpec
 
@@ -72,6 +74,19 @@ def test_the_document_is_plain_and_complete():
     assert plain["trials"][-1]["replicates"][2]["seeds"] == {"initialisation": 2, "data_order": 0, "split": 0}
 
 
+def test_a_trial_is_the_same_wherever_it_has_travelled():
+    for trial in plan():
+        for travelled in (
+            pickle.loads(pickle.dumps(trial)),  # noqa: S301 - written in the same line
+            PlannedTrial.from_document(json.loads(json.dumps(trial.document()))),
+        ):
+            assert travelled == trial
+            assert travelled.replicates.seeds == trial.replicates.seeds
+            assert [r.replicate_id for r in travelled.replicates] == [
+                replicate_id(trial.spec, trial.fingerprint, seeds) for seeds in trial.replicates.seeds
+            ]
+
+
 def test_progress_reads_the_state_of_each_replicate(tmp_path):
     made = plan()
     trial = made.trials[0]
@@ -84,6 +99,7 @@ def test_progress_reads_the_state_of_each_replicate(tmp_path):
     progress = made.progress(tmp_path)
     assert progress.counts == {"finished": 1, "failed": 1, "started": 1, "new": 21}
     assert progress.others == 1
+    assert progress.to_train(made.trials[1]) == made.trials[1].replicates
     assert [r.replicate_id for r in progress.to_train(trial)] == [r.replicate_id for r in trial.replicates[1:]]
 
 
