@@ -1,7 +1,7 @@
 """A sweep's report after a launch: made anew, which takes seconds, unless it would come out as it is.
 
-A report is made from the sweep's plan, records and log, by this program with the packages it uses. What these were
-is kept beside it as one digest, together with the report: one that somebody has written since is made anew.
+A report is made from the sweep's plan, records and log, by this program with its plugins and packages. What these
+were is kept beside it as one digest, together with the report: one that somebody has written since is made anew.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import rmt
-from sweeps import launches, nodes, records, storage
+from sweeps import launches, nodes, plugins, records, storage
 
 REPORT, DIGEST = "report.html", "report.digest"
 PROGRAM = (Path(__file__).parent, Path(rmt.__file__).parent)
@@ -41,7 +41,7 @@ def fresh_report(sweep: Path, program: Sequence[Path] = PROGRAM) -> Path | None:
 
 
 def _made_from(sweep: Path, program: Sequence[Path]) -> str:
-    digest = hashlib.sha256(sys.version.encode())
+    digest = hashlib.sha256(f"{sys.version} {plugins.digests()}".encode())
     sources = (path for folder in program for path in sorted(folder.rglob("*")) if path.suffix != ".pyc")
     logs = sorted((sweep / launches.FOLDER).glob("*.json"))
     for path in (*sources, *(sweep / name for name in _WHOLE), *logs):

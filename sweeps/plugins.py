@@ -7,19 +7,19 @@ change numbers and nobody bumps a version for it. Modules that a plugin imports 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from sweeps.errors import Problem, SpecError
 
-# Names of the modules that have been loaded as plugins by this process.
-_LOADED: set[str] = set()
+# Modules that this process has loaded as plugins, with the digest of their source as it was then.
+_LOADED: dict[str, str] = {}
 
 
 def load(modules: Sequence[str]) -> None:
@@ -34,12 +34,12 @@ def load(modules: Sequence[str]) -> None:
     problems = []
     for number, module in enumerate(modules):
         try:
-            importlib.import_module(module)
+            imported = importlib.import_module(module)
         except Exception as error:  # noqa: BLE001 - whatever a module does when it is imported
             why = f"{type(error).__name__}: {error}"
             problems.append(Problem(f"plugins.{number}", f"the module {module!r} can not be imported: {why}"))
         else:
-            _LOADED.add(module)
+            _LOADED.setdefault(module, _digest(imported))
     if problems:
         raise SpecError(problems)
 
@@ -48,16 +48,27 @@ def digest_of(function: Callable[..., Any]) -> str | None:
     """Digest of the source of the plugin that a function comes from; None for a function of no plugin."""
     name = getattr(function, "__module__", None) or ""
     home = next((module for module in _LOADED if name == module or name.startswith(f"{module}.")), None)
-    return None if home is None else _digest(home)
+    return None if home is None else _LOADED[home]
 
 
-@functools.cache
-def _digest(module: str) -> str:
+def digests() -> dict[str, str]:
+    """Digests of the sources of all plugins that this process has loaded, by module."""
+    return dict(sorted(_LOADED.items()))
+
+
+def _digest(module: ModuleType) -> str:
     """16 hexadecimal digits over the names and contents of a module's files."""
-    file = Path(str(sys.modules[module].__file__))
-    files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(f"{os.path.relpath(path, file.parent)}\0".encode())
+    for path, name in _files(module):
+        digest.update(f"{name}\0".encode())
         digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def _files(module: ModuleType) -> list[tuple[Path, str]]:
+    """A module's files with their names in it; a folder that is no package has none of its own."""
+    if getattr(module, "__file__", None) is None:
+        return []
+    file = Path(str(module.__file__))
+    files = sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+    return [(path, os.path.relpath(path, file.parent)) for path in files]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps import write_report
+from sweeps import plugins, write_report
 from sweeps.fresh_report import PROGRAM, REPORT, fresh_report
 from tests.sweeps.tracking.recorded import SweepOnDisk
 
@@ -88,3 +88,15 @@ def test_another_version_of_the_program_makes_it_anew(reported: SweepOnDisk, tmp
     assert not is_made_anew(reported, program)
     source.write_text(source.read_text() + "\n")
     assert is_made_anew(reported, program)
+
+
+def test_a_plugin_makes_it_anew(reported: SweepOnDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its statistics and measures may be what is shown."""
+    (tmp_path / "lab_of_reports.py").write_text("")
+    (tmp_path / "lab_without_files").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    fresh_report(reported.folder)
+    for module in ("lab_of_reports", "lab_without_files"):
+        plugins.load([module])
+        assert is_made_anew(reported)
+        assert not is_made_anew(reported)
