@@ -35,7 +35,8 @@ def replicates(name: str, uri: str | None = None) -> pd.DataFrame:
     """
     with reading(uri) as store:
         runs = store.many.runs(store.experiment(name), REPLICATE)
-        rows = [_row(run) for run in runs if run.tags.get("status") in _ENDED]
+        told = (run for run in runs if run.end_time is not None)  # the others' metrics are on their way
+        rows = [_row(run) for run in told if run.tags.get("status") in _ENDED]
     return _table(rows)
 
 

@@ -129,6 +129,7 @@ class Client:
         from mlflow import MlflowClient
 
         self.uri = uri
+        self._places: dict[str, str] = {}  # of the artifacts of runs made here, or MLflow would ask for each run
         with failures_named():
             self._client = MlflowClient(tracking_uri=uri)
 
@@ -202,7 +203,9 @@ class Client:
         """Make a run. After a failure it may exist all the same: look before trying again."""
         with failures_named():
             run = self._client.create_run(experiment, start_time=start, tags=dict(tags), run_name=name)
-            return str(run.info.run_id)
+            made = str(run.info.run_id)
+            self._places[made] = str(run.info.artifact_uri)
+            return made
 
     def log(
         self,
@@ -246,8 +249,14 @@ class Client:
 
     def upload(self, run: str, path: Path) -> None:
         """Store a file as an artifact at the top of a run; what is there under its name is replaced."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
         with failures_named():
-            self._client.log_artifact(run, str(path))
+            place = self._places.get(run)
+            if place is None:
+                self._client.log_artifact(run, str(path))
+            else:
+                get_artifact_repository(place, self.uri).log_artifact(str(path))
 
     def upload_bytes(self, run: str, name: str, content: bytes) -> None:
         """Store bytes as an artifact, in the same way."""
@@ -255,6 +264,10 @@ class Client:
             path = Path(folder) / name
             path.write_bytes(content)
             self.upload(run, path)
+
+    def upload_text(self, run: str, name: str, text: str) -> None:
+        """Store a text as an artifact, in the same way."""
+        self.upload_bytes(run, name, text.encode())
 
     def log_dataset(self, run: str, name: str, digest: str, source: Mapping[str, object]) -> None:
         """Say which data a run was trained on, with MLflow's own means; the same again changes nothing.
@@ -271,8 +284,3 @@ class Client:
         used = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
         with failures_named():
             self._client.log_inputs(run, datasets=[used])
-
-    def upload_text(self, run: str, name: str, text: str) -> None:
-        """Store a text as an artifact, in the same way."""
-        with failures_named():
-            self._client.log_text(run, text, name)

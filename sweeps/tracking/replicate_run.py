@@ -48,6 +48,7 @@ class ReplicateRun:
     _state: str = ""
     _unsent: dict[str, str] = field(default_factory=dict)
     _logged: dict[str, Mapping[int, float]] = field(default_factory=dict)
+    _tagged: str | None = None
     _sent: str | None = None
     _uploaded: set[str] = field(default_factory=set)
 
@@ -79,7 +80,7 @@ class ReplicateRun:
     def forget(self) -> None:
         """Look the run up again before the next write, and compare what it holds with the files."""
         self.run, self.recorded, self._seen, self._state, self._logged = None, None, None, "", {}
-        self._sent, self._uploaded = None, set()
+        self._tagged, self._sent, self._uploaded = None, None, set()
         self.tail = source.Tail(self.folder / source.HISTORY)
 
     def settle(self) -> None:
@@ -111,7 +112,7 @@ class ReplicateRun:
                 tree.client.log(found.info.run_id, tags={PARENT: parent})
             self.tail.take(rows[-1]["epoch"] if rows else self.tail.epoch)
         else:
-            self._open(tree, parent, planned, rows, record, found)
+            self._open(tree, parent, planned, rows, record, digest, found)
             self._write(tree, rows, record, digest)
         self.recorded, self._seen = (signature, seen) if record else (None, None)
         self.written = time.monotonic()
@@ -127,11 +128,12 @@ class ReplicateRun:
         planned: Mapping[str, Any],
         rows: Sequence[source.Row],
         record: source.Row | None,
+        digest: str | None,
         found: Run | None,
     ) -> None:
         """Make sure of a running run, and of what is in one that was found."""
         if self.run is None and found is None:
-            self._create(tree, parent, planned, rows, record)
+            self._create(tree, parent, planned, rows, record, digest)
         elif self.run is None and found is not None:
             self._adopt(tree, parent, planned, record, found)
         self._reopen(tree)
@@ -156,7 +158,9 @@ class ReplicateRun:
         planned: Mapping[str, Any],
         rows: Sequence[source.Row],
         record: source.Row | None,
+        digest: str | None,
     ) -> None:
+        """Make its run, with all tags that are known: another request takes its time, whatever is in it."""
         parameters, tags = self._parameters(planned, record)
         tags |= as_tags(
             {
@@ -165,12 +169,13 @@ class ReplicateRun:
                 "twin": planned.get("twin"),
             }
         )
+        tags |= _record_tags(record, digest) if record else {}
         # The first epoch's end, which a projection beside the training and one years later both know.
         start = rows[0]["time"] if rows else (record or {})["started"]
         seeds = self._seeds(planned, record)
         name = f"seed {'/'.join(str(seed) for seed in seeds.values())}" if seeds else self.identity
         self.run = tree.create("replicate", self.identity, name, start, parent, tags)
-        self._state, self._unsent = "RUNNING", parameters
+        self._state, self._unsent, self._tagged = "RUNNING", parameters, digest
 
     def _reopen(self, tree: Tree) -> None:
         """A run that ended (stopped, failed, interrupted) goes on."""
@@ -217,7 +222,7 @@ class ReplicateRun:
         new = [point for point in points if point.step not in self._logged.get(point.name, {})]
         if record:
             new += self._final_points(record)
-            tags |= _record_tags(record, digest)
+            tags |= _record_tags(record, digest) if digest != self._tagged else {}
         tree.client.log(str(self.run), points=new, parameters=self._unsent, tags=tags)
         self._unsent, self._logged = {}, {}
 

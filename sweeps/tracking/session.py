@@ -15,7 +15,7 @@ from sweeps.tracking import lag as lags
 from sweeps.tracking.client import Client, Unavailable, settings
 from sweeps.tracking.lag import Lag
 from sweeps.tracking.projection import Projection
-from sweeps.tracking.store import artifacts_of, check, database_path, prepare, store_uri
+from sweeps.tracking.store import artifacts_of, check, commits_without_waiting, database_path, prepare, store_uri
 from sweeps.tracking.tree import require_owner
 
 log = logging.getLogger("sweeps.tracking")
@@ -62,7 +62,7 @@ def project(
     address = store_uri(Path(storage), uri)
     if not follow:
         check(address)
-    with settings(), _alone(folder):
+    with settings(), commits_without_waiting(), _alone(folder):
         projection = Projection(folder, lambda: _connect(address), artifacts_of(address))
         if rebuild:
             _retire(_connect(address), sweep, folder, "replaced")

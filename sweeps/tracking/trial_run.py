@@ -43,6 +43,7 @@ class TrialRun:
     _found: dict[str, Run] = field(default_factory=dict)
     _is_known: bool = False
     _state: str = ""
+    _tagged: str = ""
     _summarised: str = ""
     _unsent: dict[str, str] = field(default_factory=dict)
 
@@ -82,7 +83,8 @@ class TrialRun:
 
     def forget(self) -> None:
         """Look everything up again before the next write."""
-        self.run, self._is_known, self._found, self._state, self._summarised = None, False, {}, "", ""
+        self.run, self._is_known, self._found = None, False, {}
+        self._state, self._tagged, self._summarised = "", "", ""
         for replicate in self.replicates.values():
             replicate.forget()
 
@@ -100,15 +102,15 @@ class TrialRun:
         if not self._is_known and self._look_up(tree, about, digest):
             return
         if self.run is None:
-            self._create(tree, about, planned.get("point", {}), records, news)
+            self._create(tree, plan, planned, records, news)
             if self.run is None:
                 return
-        self._send_parameters(tree)
         self._reopen(tree, plan, records)
         for replicate in news:
             replicate.project(tree, self.run, planned, self._found.pop(replicate.identity, None))
         if _digest_of(self._records()) != self._summarised:
             self._summarise(tree, plan)
+        self._send_parameters(tree)
 
     def _look_up(self, tree: Tree, about: Mapping[str, Any], digest: str) -> bool:
         """Find the runs; returns whether they tell all that the folder holds already."""
@@ -118,22 +120,22 @@ class TrialRun:
         if listed is not None and listed.tags.get(PARENT) == tree.root and self._is_told(listed, digest):
             self._take(listed, about)
             return self._settle()
-        found = tree.found(f"tags.level = 'trial' and tags.identity = '{self.identity}'")
-        if (run := found.runs.get(self.identity)) is not None:
+        found = tree.found(f"tags.trial = '{self.identity}'")  # its own and those of its replicates
+        if (run := found.runs.pop(self.identity, None)) is not None:
             own = of_entity(run)
             self._take(own, about)
             if own.tags.get(PARENT) != tree.root:
                 tree.client.log(own.run_id, tags={PARENT: str(tree.root)})
             if self._is_told(own, digest) and not found.doubles:
                 return self._settle()
-        self._found = tree.found(f"tags.level = 'replicate' and tags.trial = '{self.identity}'").runs
-        self._is_known = True
+        self._found, self._is_known = found.runs, True
         return False
 
     def _take(self, own: Read, about: Mapping[str, Any]) -> None:
         """This run is the trial's."""
         self.run, self._state = own.run_id, own.status
-        self._summarised = own.tags.get("records", "")
+        # Its tags come with a run, its statistics after: that they are there is known of one that has ended.
+        self._summarised = own.tags.get("records", "") if self._state in ENDED else ""
         self._unsent = {k: text for k, text in _parameters(about)[0].items() if k not in own.parameters}
 
     def _is_told(self, own: Read, digest: str) -> bool:
@@ -157,25 +159,31 @@ class TrialRun:
     def _create(
         self,
         tree: Tree,
-        about: Mapping[str, Any],
-        point: Mapping[str, Any],
+        plan: source.Plan,
+        planned: Mapping[str, Any],
         records: Sequence[source.Row],
         news: Sequence[ReplicateRun],
     ) -> None:
+        """Make its run, with all tags that are known: another request takes its time, whatever is in it."""
         starts = [record["ended"] for record in records]
         starts += [row["time"] for replicate in news for row in replicate.tail.rows()[:1]]
         if not starts:
             return
+        about = records[0] if records else planned
         parameters, tags = _parameters(about)
         role = about.get("role")
         tags |= as_tags({"role": role, "twin": about.get("twin"), "trial": self.identity})
         # Whole, so that a configuration asked for is the one that was trained, to the last empty field.
-        tags |= as_tags({"config": json.dumps(about.get("config", {})), "point": json.dumps(point)})
+        tags |= as_tags(
+            {"config": json.dumps(about.get("config", {})), "point": json.dumps(planned.get("point", {}))}
+        )
+        tags |= self._outcome(plan, records) if records else {}
         name = f"{self.identity} (twin)" if role == "twin" else self.identity
         self.run = tree.create("trial", self.identity, name, min(starts), tree.root, tags)
-        self._state, self._unsent = "RUNNING", parameters
+        self._state, self._unsent, self._tagged = "RUNNING", parameters, tags.get("records", "")
 
     def _send_parameters(self, tree: Tree) -> None:
+        """Send those that did not go with the statistics."""
         if self.run is not None and self._unsent:
             tree.client.log(self.run, parameters=self._unsent)
             self._unsent = {}
@@ -197,22 +205,19 @@ class TrialRun:
         records = self._records()
         if not records:
             return
-        statuses = {str(record["replicate_id"]): str(record["status"]) for record in records}
-        final = self._is_final(plan, statuses)
-        status = next(s for s in _WORST_FIRST if s in statuses.values()) if final else "running"
+        tags = self._outcome(plan, records)
+        digest, status, final = tags["records"], tags["status"], tags["status"] != "running"
         ended = max(record["ended"] for record in records)
         summary = summarise(records, plan.metric)
         summary["wall_seconds.sum"] = sum(float(record["wall_seconds"]) for record in records)
-        step = sum(1 for s in statuses.values() if s != "failed")
-        digest = _digest_of(records)
-        origins = (forked_from(record) for record in records)
-        tags = {"status": status, "records": digest} | origin_tags(records[0])
-        tags |= as_tags({"forked_from": next((one for one in origins if one), None)})
+        step = sum(1 for record in records if record["status"] != "failed")
         if final and self._state in ENDED:
             tree.client.set_state(self.run, "RUNNING")
         points = [Point(name, value, ended, step) for name, value in summary.items()]
-        tree.client.log(self.run, points=points, tags=tags)
-        self._state = "RUNNING"
+        tree.client.log(
+            self.run, points=points, parameters=self._unsent, tags=tags if digest != self._tagged else {}
+        )
+        self._state, self._unsent = "RUNNING", {}
         if final:
             log_data(tree, self.run, records)
             state = "FAILED" if status == "failed" else "FINISHED"
@@ -220,12 +225,22 @@ class TrialRun:
             self._state = state
         self._summarised = digest
 
+    def _outcome(self, plan: source.Plan, records: Sequence[source.Row]) -> dict[str, str]:
+        """Tags that say what came of it, as far as it has."""
+        statuses = {str(record["replicate_id"]): str(record["status"]) for record in records}
+        final = self._is_final(plan, statuses)
+        status = next(s for s in _WORST_FIRST if s in statuses.values()) if final else "running"
+        origins = (forked_from(record) for record in records)
+        forked = as_tags({"forked_from": next((one for one in origins if one), None)})
+        return {"status": status, "records": _digest_of(records)} | origin_tags(records[0]) | forked
+
     def interrupt(self, tree: Tree, now: int) -> None:
         """Say of runs that were cut short that nobody works on them any more."""
         for replicate in self.replicates.values():
             replicate.interrupt(tree, now)
         if self.run is not None and self._state == "RUNNING":
-            tree.client.log(self.run, tags={"status": "interrupted"})
+            untold = {"records": ""} if self.is_behind else {}
+            tree.client.log(self.run, tags={"status": "interrupted"} | untold)
             tree.client.set_state(self.run, "KILLED", now)
             self._state = "KILLED"
 

@@ -101,6 +101,21 @@ def test_doubles_are_deleted_and_their_children_adopted(sweep: SweepOnDisk, seen
     assert len(seen.runs(sweep.name, view=ViewType.DELETED_ONLY)) == 3
 
 
+def test_runs_that_were_made_and_no_more_are_completed_by_the_next_projector(server: str, tmp_path: Path) -> None:
+    """A run gets its tags when it is made: they do not say that its numbers are there."""
+    sweep = SweepOnDisk(tmp_path, "made-and-no-more", points={"training.optimiser.lr": [0.1]}, seeds=1)
+    sweep.replicates(0)[0].finish()
+    with proxy_to(server) as proxy, settings():
+        proxy.fault = once("runs/log-batch", "error")
+        assert live_projection(sweep, proxy.uri).run_once().replicates == 1
+        assert replicates(sweep.name, server).empty
+        assert live_projection(sweep, proxy.uri).run_once().is_complete
+    assert len(replicates(sweep.name, server)) == 1
+    [trial] = [run for run in Seen(server).level(sweep.name, "trial").values() if run.data.metrics]
+    assert trial.data.metrics["n"] == 1
+    assert trial.data.params["training.optimiser.lr"] == "0.1"
+
+
 def test_create_whose_answer_is_lost_makes_no_second_run(server: str, tmp_path: Path) -> None:
     sweep = SweepOnDisk(tmp_path, "lost-answers", points={"training.optimiser.lr": [0.1]})
     sweep.replicates(0)[0].finish()

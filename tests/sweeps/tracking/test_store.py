@@ -13,13 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 from typer.testing import CliRunner
 
 import sweeps
 from sweeps import tracking, ui
 from sweeps.cli import app
 from sweeps.errors import TrackingError
-from sweeps.tracking.store import artifacts_of, prepare, resolve_uri, store_uri
+from sweeps.tracking.store import artifacts_of, commits_without_waiting, prepare, resolve_uri, store_uri
 from tests.sweeps.tracking.recorded import SweepOnDisk
 from tests.sweeps.tracking.seen import Seen
 
@@ -157,3 +158,17 @@ def test_server_with_authentication_refuses_wrong_credentials_and_takes_right_on
         assert len(sweeps.replicates(sweep.name, source="mlflow", uri=address)) == 2
         assert len(sweeps.history(sweep.name, source="mlflow", uri=address, metrics=["train_loss"])) == 2 * 6
     assert len(Seen(f"sqlite:///{database}").level(sweep.name, "replicate")) == 2
+
+
+def test_commits_to_a_file_do_not_wait_for_the_disk_while_it_is_projected(tmp_path: Path) -> None:
+    def synchronous() -> int:
+        engine = create_engine(f"sqlite:///{tmp_path / 'some.db'}")
+        with engine.connect() as connection:
+            found = int(connection.execute(text("PRAGMA synchronous")).scalar_one())
+        engine.dispose()
+        return found
+
+    full, normal = 2, 1
+    with commits_without_waiting():
+        assert synchronous() == normal
+    assert synchronous() == full
