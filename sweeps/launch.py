@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -119,6 +119,7 @@ def run(
     retry: str | None = None,
     show: Show | None = None,
     on_plan: Any = None,
+    on_wait: Callable[[Lag], None] | None = None,
     projector: Standby | None = None,
 ) -> Launch:
     """Carry out a sweep: train every planned replicate that has no final record yet.
@@ -131,6 +132,7 @@ def run(
         retry: Train only what ended so, again: `failed`, `timed_out`, `diverged` or `all` (`sweeps.status.Retry`).
         show: Called with the progress whenever it changes.
         on_plan: Called with the plan and what is recorded of it, before anything starts.
+        on_wait: Called every two seconds with what MLflow does not show yet, while its end is waited for.
         projector: One that was begun before, of `sweeps.tracking.standby`, to take instead of starting one.
 
     Raises:
@@ -175,7 +177,7 @@ def run(
             )
             report = fresh_report(folder)
         finally:
-            lag = following.finish(PROJECTION_SECONDS)
+            lag = following.finish(PROJECTION_SECONDS, on_wait)
     after = trained.plan.progress(folder)
     if trained.complete:
         tidy(folder, trained.plan, after)

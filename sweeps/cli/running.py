@@ -61,6 +61,7 @@ def run(
                 retry=retry,
                 show=display.update,
                 on_plan=show.plan,
+                on_wait=display.wait,
                 projector=projector,
             )
     show.launch(done, command=f"sweeps run {spec}" + (f" --retry {retry}" if retry else ""), retry=retry)

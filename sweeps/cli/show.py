@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sweeps.launch import Launch
     from sweeps.planning import Plan, Progress
     from sweeps.progress import SweepProgress
+    from sweeps.tracking import Lag
 
 # A log that is not a terminal gets a line when something has changed, at most this often.
 LOG_SECONDS = 10.0
@@ -41,6 +42,16 @@ class Display:
         elif time.monotonic() - self._logged >= LOG_SECONDS or len(progress.outcomes) == progress.trials:
             self._logged = time.monotonic()
             console.print(escape(progress.line()), soft_wrap=True)
+
+    def wait(self, lag: Lag) -> None:
+        """Say why a launch that has trained all has not ended: MLflow does not show everything yet."""
+        line = f"waiting for MLflow; {lag}"
+        if self._status is not None:
+            self._status.start()
+            self._status.update(escape(line))
+        elif time.monotonic() - self._logged >= LOG_SECONDS:
+            self._logged = time.monotonic()
+            console.print(escape(line), soft_wrap=True)
 
     def stop(self) -> None:
         """Leave the terminal as it was."""

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from sweeps.tracking.lag import Lag
 LOG = "projector.log"
 STANDBY = "--standby"
 LAST_PASS_SECONDS = 60.0
+TOLD_SECONDS = 2.0
+SILENT = "the projector has not said anything yet"
+Told = Callable[[Lag], None]
 _COMMAND = [sys.executable, "-m", "sweeps.tracking.projector"]
 
 
@@ -32,24 +36,35 @@ class Projector:
     process: subprocess.Popen[bytes]
     sweep: Path
 
-    def finish(self, timeout: float = LAST_PASS_SECONDS) -> Lag:
+    def finish(self, timeout: float = LAST_PASS_SECONDS, told: Told | None = None) -> Lag:
         """Say that the sweep has ended, and wait for the last pass.
 
         Args:
             timeout: Seconds to wait; the process goes on by itself after them.
+            told: Called every two seconds, and when no more is waited, with what is not projected yet.
 
         Returns:
             What is not projected yet.
         """
         if self.process.stdin is not None and not self.process.stdin.closed:
             self.process.stdin.close()
-        try:
-            code = self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return self.lag() or Lag(reason="the projector has not said anything yet")
+        code = self._ended(timeout, told)
+        if code is None:
+            return self.lag() or Lag(reason=SILENT)
         if code not in (0, 1):
             return lags.unreachable(self.lag() or Lag(), f"the projector failed; see {self.sweep / LOG}")
         return self.lag() or Lag()
+
+    def _ended(self, timeout: float, told: Told | None) -> int | None:
+        """Exit status of the process; None if it goes on."""
+        until = time.monotonic() + timeout
+        while (left := until - time.monotonic()) > 0:
+            try:
+                return self.process.wait(min(TOLD_SECONDS, left))
+            except subprocess.TimeoutExpired:
+                if told is not None:
+                    told(self.lag() or Lag(reason=SILENT))
+        return None
 
     def lag(self) -> Lag | None:
         """What is not projected, as of the projector's last pass; None before the first."""

@@ -11,6 +11,7 @@ from sweeps.cli import app, show
 from sweeps.errors import SpecError, SweepNotFound
 from sweeps.progress import SweepProgress
 from sweeps.spec import Objective, load_spec
+from sweeps.tracking import Lag
 
 SPEC = """
 name: tiny
@@ -98,6 +99,15 @@ def test_progress_is_lines_where_there_is_no_terminal(capsys):
     display.update(SweepProgress(Objective(), trials=2, replicates=4))
     display.stop()
     assert capsys.readouterr().out.count("0/2 trials") == 1
+
+
+def test_waiting_for_mlflow_is_said_with_what_it_does_not_show(capsys):
+    display = show.Display()
+    for reason in ("nobody answers", "still nobody"):
+        display.wait(Lag(replicates=3, trials=1, reason=reason))
+    display.stop()
+    said = "waiting for MLflow; not in MLflow yet: 3 replicates, 1 trial (nobody answers)\n"
+    assert capsys.readouterr().out == said
 
 
 @pytest.mark.parametrize("command", ["run", "submit"])

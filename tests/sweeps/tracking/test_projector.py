@@ -136,8 +136,10 @@ def test_finish_does_not_wait_for_a_server_that_is_down(tmp_path: Path) -> None:
     projector = tracking.start_projector(tmp_path, sweep.name, f"http://127.0.0.1:{ui.free_port()}")
     wait_for(lambda: projector.lag() is not None)
     begun = time.monotonic()
-    lag = projector.finish(0.5)
+    told: list[tracking.Lag] = []
+    lag = projector.finish(3.0, told.append)
     assert time.monotonic() - begun < 30
+    assert told == [lag, lag]
     assert (lag.replicates, lag.epochs) == (4, 24)
     assert not lag.is_complete
     assert "4 replicates, 24 epochs" in str(lag)
