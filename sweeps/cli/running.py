@@ -16,6 +16,7 @@ from sweeps.wording import counted
 if TYPE_CHECKING:
     from sweeps.planning import Plan
     from sweeps.price_pilot import Pilot
+    from sweeps.spec import SweepSpec
 
 SpecFile = Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file of the sweep.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a field.")]
@@ -85,18 +86,34 @@ def plan(
 ) -> None:
     """Say what a launch would train, cost and show, and what is recorded. Only --pilot trains anything."""
     import sweeps
+    from sweeps.planning import without_collection
+
+    loaded = sweeps.load_spec(spec, overrides=set_ or ())
+    with nullcontext() if pilot else without_collection():
+        _plan(loaded, storage, as_json=as_json, trials=trials, pilot=pilot, cpus=cpus, gpus=gpus)
+
+
+def _plan(
+    spec: SweepSpec,
+    storage: str | None,
+    *,
+    as_json: bool,
+    trials: bool,
+    pilot: bool,
+    cpus: float | None,
+    gpus: float | None,
+) -> None:
+    """Plan, price and print; all that it made is gone when it returns, before anything searches it for cycles."""
+    import sweeps
     from sweeps import storage as storages
     from sweeps.cli import show
-    from sweeps.planning import without_collection
     from sweeps.planning_power import detectable
     from sweeps.price_quote import quote
 
-    with nullcontext() if pilot else without_collection():
-        made, progress = sweeps.plan(sweeps.load_spec(spec, overrides=set_ or ()), storage=storage)
-        folder = storages.resolve(storage, made.spec.storage) / made.spec.name
-        found = quote(made, progress, folder, cpus=cpus, gpus=gpus, with_pilot=pilot, tell=_tell)
-        power = detectable(made)
-        cautious = _cautions(made) if not as_json else []
+    made, progress = sweeps.plan(spec, storage=storage)
+    folder = storages.resolve(storage, made.spec.storage) / made.spec.name
+    found = quote(made, progress, folder, cpus=cpus, gpus=gpus, with_pilot=pilot, tell=_tell)
+    power = detectable(made)
     if as_json:
         known = {"recorded": dict(progress.counts), "others": progress.others, **found.document()}
         known["detectable"] = [one.document() for one in power]
@@ -111,7 +128,7 @@ def plan(
         typer.echo(found.price.line())
     for one in power:
         typer.echo(one.line())
-    _warn(cautious)
+    _warn(_cautions(made))
     if trials:
         show.plan_trials(made, progress)
 
