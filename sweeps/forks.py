@@ -98,8 +98,8 @@ def plan_forks(trials: Iterable[PlannedTrial], progress: Progress, sweep: Path, 
             limit = _limit(trial)
             for digest, size in stacks_of(trial, wanted):
                 own = stacks_of.own_epoch(trial, digest)
-                found = usable(folder_of(sweep, family, digest), trial) if has_states else []
-                holders[digest].append(_Holding(trial, limit, size, own, max(found, default=0)))
+                found = max(usable(folder_of(sweep, family, digest), trial), default=0) if has_states else 0
+                holders[digest].append(_Holding(trial, limit, size, own, found, max(own, found)))
         for holding in holders.values():
             _share(made, holding)
     return made
@@ -150,6 +150,7 @@ class _Holding(NamedTuple):
         replicates: Of the stack.
         own: Epoch of its own checkpoint, 0 without one.
         found: Latest epoch up to its first cut at which a trial of the family was saved before, 0 without one.
+        begins: Epoch from which it trains.
     """
 
     trial: PlannedTrial
@@ -157,11 +158,7 @@ class _Holding(NamedTuple):
     replicates: int
     own: int
     found: int
-
-    @property
-    def begins(self) -> int:
-        """Epoch from which it trains."""
-        return max(self.own, self.found)
+    begins: int
 
 
 def _share(made: Forks, holding: list[_Holding]) -> None:
@@ -172,20 +169,21 @@ def _share(made: Forks, holding: list[_Holding]) -> None:
     passing: list[_Holding] = []
     # Waiting follows one order of all trials, so that no two wait for each other.
     for one in sorted(holding, key=lambda one: (one.limit, one.trial.trial_id), reverse=True):
-        limit, start = one.limit, one.found if one.found > one.own else 0
+        trial, limit, replicates, own, found, begins = one
+        start = found if found > own else 0
         donor = next((other for other in passing if other.begins < limit), None)
-        if math.isfinite(limit) and one.begins < limit and donor is not None:
+        if begins < limit < math.inf and donor is not None:
             start = int(limit)
-            made.waits.setdefault(one.trial.trial_id, {})[donor.trial.trial_id] = start
+            made.waits.setdefault(trial.trial_id, {})[donor.trial.trial_id] = start
             saves = made.saves.setdefault(donor.trial.trial_id, [])
             if start not in saves:
                 bisect.insort(saves, start)
         else:
             passing.append(one)
-        if start and one.trial.role != "twin":
-            made.starts[one.trial.trial_id] = start
-        made.saved += max(0, start - one.own) * one.replicates
-        made.total += (one.trial.spec.training.epochs - one.own) * one.replicates
+        if start and trial.role != "twin":
+            made.starts[trial.trial_id] = start
+        made.saved += max(0, start - own) * replicates
+        made.total += (trial.spec.training.epochs - own) * replicates
 
 
 def _limit(trial: PlannedTrial) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 
 import typer
@@ -25,6 +27,7 @@ def main() -> None:
     from rmt.errors import RmtError
     from sweeps.errors import SweepError
 
+    atexit.register(gc.freeze)  # else all of torch is searched for cycles once more, half a second, before it goes
     try:
         app()
     except (SweepError, RmtError) as error:
