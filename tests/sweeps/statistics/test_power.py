@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 from statsmodels.stats.power import TTestPower
 
 from sweeps.statistics.power import (
@@ -19,9 +20,23 @@ def test_power_of_the_paired_t_is_statsmodels(n, effect):
     assert paired_t_power(effect, n, 0.95) == pytest.approx(TTestPower().power(effect, n, 0.05), abs=1e-10)
 
 
-def test_the_detectable_difference_has_the_power_asked_for():
+@pytest.mark.parametrize("comparisons", [1, 2, 100])
+@pytest.mark.parametrize("n", [2, 3, 5, 30])
+def test_the_detectable_difference_is_found_as_often_as_asked_for(n, comparisons):
+    level, experiments = 1 - 0.05 / comparisons, 40_000
+    differences = np.random.default_rng(n).normal(detectable_effect(n, level, 0.8), 1.0, (experiments, n))
+    p = ttest_1samp(differences, 0.0, axis=1).pvalue
+    assert np.mean(p < 1 - level) == pytest.approx(0.8, abs=0.008)  # four standard errors
+
+
+def test_more_seeds_see_more_and_more_comparisons_less():
+    found = [[detectable_effect(n, 1 - 0.05 / family) for n in (2, 3, 4, 5, 10, 100)] for family in (1, 2, 6, 100)]
+    assert (np.diff(found, axis=1) < 0).all()
+    assert (np.diff(found, axis=0) > 0).all()
+
+
+def test_the_detectable_difference_is_in_units_of_the_metric():
     effect = detectable_effect(10, 0.95, 0.8)
-    assert paired_t_power(effect, 10, 0.95) == pytest.approx(0.8, abs=1e-9)
     assert detectable_difference(10, sd_of_differences=0.02).estimate == pytest.approx(0.02 * effect)
 
 
