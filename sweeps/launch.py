@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -51,7 +51,7 @@ class Launch:
         complete: Whether the plan came to its end; false after an interrupt.
         why: Why it ended before its plan: asked to by `sweeps stop`, a budget used up; empty otherwise.
         tracking_uri: Of MLflow, where one was given; None for the store inside the storage.
-        lag: What MLflow does not show yet.
+        lag: What MLflow does not show yet; None before that was seen.
         report: The report, when there is something to report.
         wall_seconds: Time of the whole launch.
     """
@@ -119,6 +119,7 @@ def run(
     retry: str | None = None,
     show: Show | None = None,
     on_plan: Any = None,
+    on_trained: Callable[[Launch], None] | None = None,
     on_wait: Callable[[Lag], None] | None = None,
     projector: Standby | None = None,
 ) -> Launch:
@@ -132,6 +133,7 @@ def run(
         retry: Train only what ended so, again: `failed`, `timed_out`, `diverged` or `all` (`sweeps.status.Retry`).
         show: Called with the progress whenever it changes.
         on_plan: Called with the plan and what is recorded of it, before anything starts.
+        on_trained: Called with what the launch has done, while MLflow catches up: without a lag.
         on_wait: Called every two seconds with what MLflow does not show yet, while its end is waited for.
         projector: One that was begun before, of `sweeps.tracking.standby`, to take instead of starting one.
 
@@ -176,24 +178,28 @@ def run(
                 wall_seconds=time.monotonic() - begun,
             )
             report = fresh_report(folder)
+            following.end()
+            after = trained.plan.progress(folder)
+            if trained.complete:
+                tidy(folder, trained.plan, after)
+            done = Launch(
+                plan=trained.plan,
+                storage=root,
+                started=entry["started"],
+                trained=trained.replicates,
+                statuses=after.counts,
+                complete=trained.complete,
+                why=held.why or trained.why,
+                tracking_uri=uri,
+                lag=None,
+                report=report,
+                wall_seconds=time.monotonic() - begun,
+            )
+            if on_trained is not None:
+                on_trained(done)
         finally:
             lag = following.finish(PROJECTION_SECONDS, on_wait)
-    after = trained.plan.progress(folder)
-    if trained.complete:
-        tidy(folder, trained.plan, after)
-    return Launch(
-        plan=trained.plan,
-        storage=root,
-        started=entry["started"],
-        trained=trained.replicates,
-        statuses=after.counts,
-        complete=trained.complete,
-        why=held.why or trained.why,
-        tracking_uri=uri,
-        lag=lag,
-        report=report,
-        wall_seconds=time.monotonic() - begun,
-    )
+    return replace(done, lag=lag, wall_seconds=time.monotonic() - begun)
 
 
 def _require_memory(made: Plan, progress: Progress) -> None:

@@ -14,6 +14,7 @@ from sweeps.status import Retry
 from sweeps.wording import counted
 
 if TYPE_CHECKING:
+    from sweeps.launch import Launch
     from sweeps.planning import Plan
     from sweeps.price_pilot import Pilot
     from sweeps.spec import SweepSpec
@@ -51,9 +52,15 @@ def run(
     from sweeps import tracking
     from sweeps.cli import show
 
+    again = f"sweeps run {spec}" + (f" --retry {retry}" if retry else "")
     with tracking.standby() as projector:  # MLflow's import takes as long as what is imported here to read a spec
         loaded = sweeps.load_spec(spec, overrides=set_ or ())
         with show.live() as display:
+
+            def tell(done: Launch) -> None:
+                display.stop()
+                show.launch(done, command=again, retry=retry)
+
             done = sweeps.run(
                 loaded,
                 storage=storage,
@@ -62,10 +69,11 @@ def run(
                 retry=retry,
                 show=display.update,
                 on_plan=show.plan,
+                on_trained=tell,
                 on_wait=display.wait,
                 projector=projector,
             )
-    show.launch(done, command=f"sweeps run {spec}" + (f" --retry {retry}" if retry else ""), retry=retry)
+    show.whereabouts(done)
     if not done.complete:
         raise typer.Exit(0 if done.why else 130)
     if done.statuses["failed"]:

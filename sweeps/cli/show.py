@@ -112,12 +112,11 @@ def plan_trials(made: Plan, progress: Progress) -> None:
 
 
 def launch(done: Launch, *, command: str, retry: str | None = None) -> None:
-    """What a launch has done, and where to go on; `retry` is what it was limited to."""
+    """What a launch has done; `retry` is what it was limited to."""
     from sweeps import compare, nodes
     from sweeps.failures import failures
     from sweeps.progress import duration
     from sweeps.ranking import best
-    from sweeps.storage import shown
 
     name, storage = done.plan.spec.name, done.storage
     if not done.complete:
@@ -130,7 +129,7 @@ def launch(done: Launch, *, command: str, retry: str | None = None) -> None:
     else:
         console.print("nothing to train: every replicate has its record")
     console.print("replicates: " + ", ".join(f"{n} {state}" for state, n in sorted(done.statuses.items())))
-    where = "" if str(storage) == str(_default()) else f" --storage {shown(storage)}"
+    where = _where(done)
     if done.statuses["failed"]:
         planned = ((trial.trial_id, one.replicate_id) for trial in done.plan for one in trial.replicates)
         _failures(failures(storage / name, planned))
@@ -148,6 +147,13 @@ def launch(done: Launch, *, command: str, retry: str | None = None) -> None:
     if done.plan.spec.baseline and done.complete and done.statuses["finished"]:
         verdicts(compare(name, storage=storage))
         console.print(f"in full: [bold]sweeps compare {name}{where}[/]", soft_wrap=True)
+
+
+def whereabouts(done: Launch) -> None:
+    """Where to look at what a launch has done, and what is not to be seen there yet."""
+    if done.report is None:
+        return
+    name, where = done.plan.spec.name, _where(done)
     if done.lag is not None and not done.lag.is_complete:
         console.print(
             f"MLflow is behind: {escape(str(done.lag))}. Catch up with: sweeps sync {name}{where}{_store(done)}",
@@ -155,6 +161,13 @@ def launch(done: Launch, *, command: str, retry: str | None = None) -> None:
         )
     console.print(f"report:    {done.report}", soft_wrap=True)
     console.print(f"MLflow UI: [bold]sweeps ui {name}{where}{_store(done)}[/]", soft_wrap=True)
+
+
+def _where(done: Launch) -> str:
+    """The option that leads to a launch's storage, where a command would not find it by itself."""
+    from sweeps.storage import shown
+
+    return "" if str(done.storage) == str(_default()) else f" --storage {shown(done.storage)}"
 
 
 def _store(done: Launch) -> str:

@@ -36,6 +36,11 @@ class Projector:
     process: subprocess.Popen[bytes]
     sweep: Path
 
+    def end(self) -> None:
+        """Say that the sweep has ended; `finish` waits for what follows."""
+        if self.process.stdin is not None and not self.process.stdin.closed:
+            self.process.stdin.close()
+
     def finish(self, timeout: float = LAST_PASS_SECONDS, told: Told | None = None) -> Lag:
         """Say that the sweep has ended, and wait for the last pass.
 
@@ -46,8 +51,7 @@ class Projector:
         Returns:
             What is not projected yet.
         """
-        if self.process.stdin is not None and not self.process.stdin.closed:
-            self.process.stdin.close()
+        self.end()
         code = self._ended(timeout, told)
         if code is None:
             return self.lag() or Lag(reason=SILENT)
