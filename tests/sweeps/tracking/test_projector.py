@@ -180,6 +180,13 @@ def test_a_projector_on_standby_is_taken_for_a_sweep_once(sweep: SweepOnDisk, se
 
 
 @pytest.mark.slow
+def test_a_projector_that_has_ended_leaves_the_database_in_one_file(sweep: SweepOnDisk) -> None:
+    sweep.finish()
+    assert tracking.start_projector(sweep.storage, sweep.name).finish(PATIENCE).is_complete
+    assert [file.name for file in sweep.storage.glob("mlflow.db*")] == ["mlflow.db"]
+
+
+@pytest.mark.slow
 def test_a_projector_on_standby_that_has_died_is_replaced(sweep: SweepOnDisk, seen: Seen) -> None:
     with tracking.standby() as begun:
         ready = on_standby(os.getpid())
