@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -25,6 +25,11 @@ def build_trial(plain: Mapping[str, Any]) -> TrialSpec:
         return TrialSpec.model_validate(plain)
     except ValidationError as error:
         raise SpecError(explain(error, TrialSpec, plain)) from None
+
+
+def outer_first(paths: Iterable[str]) -> list[str]:
+    """Dotted paths, each after those around it, whose values it would be lost in otherwise."""
+    return sorted(paths, key=lambda path: path.count("."))
 
 
 class Assembly:
@@ -57,7 +62,7 @@ class Assembly:
         paths = tuple(point)
         if paths not in self._of_paths:
             found: dict[str, list[str]] = {}
-            for path in paths:
+            for path in outer_first(paths):
                 found.setdefault(path.partition(".")[0], []).append(path)
             self._of_paths[paths] = [self._section(name, tuple(some)) for name, some in found.items()]
         return self._of_paths[paths]
@@ -70,8 +75,8 @@ class Assembly:
     def _in_full(self, point: Point) -> TrialSpec:
         """Checked as a whole, for an error that knows the whole document."""
         plain = self._document
-        for path, value in point.items():
-            plain = documents.assign(plain, path, value)
+        for path in outer_first(point):
+            plain = documents.assign(plain, path, point[path])
         return build_trial(plain)
 
     def check(self, point: Point) -> None:

@@ -244,6 +244,33 @@ class Space(Mapping[str, Dimension]):
             found |= {**above, owner: chosen}
         return found
 
+    def overlaps(self) -> Iterator[tuple[str, str, Any]]:
+        """A dimension, one around it, and a value of that which sets the same path where both can apply."""
+        for path in self._all:
+            around = (above for above in self._all if path.startswith(f"{above}."))
+            for above in around:
+                if not self._exclude_each_other(path, above):
+                    yield from ((path, above, value) for value in self._setting(above, path))
+
+    def _setting(self, above: str, path: str) -> Iterator[Any]:
+        """The first value of a dimension that sets one below it where that applies."""
+        conditions = self._all[path].when or {}
+        mine = {name: wanted for name, wanted in conditions.items() if self._owner(name) == above}
+        for value in self._all[above].grid or []:
+            applies = all(matches(self._value(name, {above: value}), wanted) for name, wanted in mine.items())
+            if applies and _below(value, path.removeprefix(f"{above}.")) is not _MISSING:
+                yield value
+                return
+
+    def _exclude_each_other(self, first: str, second: str) -> bool:
+        """Whether two dimensions want different values of the same path."""
+        mine, others = self._all[first].when or {}, self._all[second].when or {}
+        return any(
+            not any(matches(option, others[name]) for option in (wanted if isinstance(wanted, list) else [wanted]))
+            for name, wanted in mine.items()
+            if name in others
+        )
+
     def _candidates(self, owner: str, name: str, wanted: Any) -> list[Any]:
         """Values of a dimension that a condition may ask for."""
         dimension = self._all[owner]

@@ -18,7 +18,7 @@ from pydantic import (
 from rmt.registry import Registry
 from sweeps import document as documents
 from sweeps import spec_check
-from sweeps.assembly import build_trial
+from sweeps.assembly import build_trial, outer_first
 from sweeps.choice import Choice, Closed
 from sweeps.errors import Problem, SelectionOnTest, SpecError
 from sweeps.explain import explain
@@ -181,8 +181,8 @@ class SweepSpec(Closed):
             SpecError: The point leads to a trial that is not valid; names each dotted path.
         """
         plain = self.trial_document()
-        for path, value in point.items():
-            plain = documents.assign(plain, path, value)
+        for path in outer_first(point):
+            plain = documents.assign(plain, path, point[path])
         return build_trial(plain)
 
     def trial_document(self) -> documents.Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from sweeps import points
 from sweeps.assembly import Assembly
 from sweeps.errors import Problem, SpecError
 from sweeps.space import Space
+from sweeps.trial_spec import TrialSpec
 
 if TYPE_CHECKING:
     from sweeps.spec import SweepSpec
@@ -22,12 +24,17 @@ def problems_of(spec: SweepSpec) -> Iterable[Problem]:
     yield from _check_budget(spec)
     yield from _check_gpus(spec)
     yield from _check_pack(spec)
+    nowhere = list(_check_paths(spec))
+    yield from nowhere
+    if nowhere:
+        return
     assembly = Assembly(spec.trial_document())
     conditions = list(points.check_conditions(spec, assembly))
     yield from conditions
     if conditions:
         return
     yield from points.check_design(spec)
+    yield from _check_overlaps(points.space_of(spec))
     try:
         points.read_exclusions(spec, assembly)
     except SpecError as error:
@@ -35,6 +42,29 @@ def problems_of(spec: SweepSpec) -> Iterable[Problem]:
     yield from _check_space(spec, points.space_of(spec))
     yield from _check_stopper(spec)
     yield from _check_search(spec)
+
+
+def _check_paths(spec: SweepSpec) -> Iterable[Problem]:
+    """Dimensions that lead into no section of a trial."""
+    sections = list(TrialSpec.model_fields)
+    for path in spec.space:
+        first, _, rest = path.removeprefix("trial.").partition(".")
+        if path.partition(".")[0] in sections:
+            continue
+        close = difflib.get_close_matches(first, sections, n=1)
+        hint = f"did you mean {'.'.join(filter(None, (close[0], rest)))}? " if close else ""
+        message = f"{path!r} leads into no section of a trial; {hint}known sections: {', '.join(sections)}"
+        yield Problem(f"space.{path}", message)
+
+
+def _check_overlaps(space: Space) -> Iterable[Problem]:
+    """Dimensions that set the same path at once: a trial would be told by two values and have one."""
+    for below, above, value in space.overlaps():
+        message = (
+            f"is set by the dimension {above} too, where that is {value}; leave {below.removeprefix(above)[1:]} "
+            f"out of the values of {above}, or {below} out of the space"
+        )
+        yield Problem(f"space.{below}", message)
 
 
 def _check_budget(spec: SweepSpec) -> Iterable[Problem]:

@@ -54,7 +54,7 @@ def test_a_dimension_that_does_not_apply_is_absent_and_multiplies_nothing():
 
 def test_conditions_reach_through_each_other_and_into_the_trial():
     space = {
-        "model": {"grid": [{"kind": "mlp", "widths": [8]}, {"kind": "lenet5"}]},
+        "model": {"grid": [{"kind": "mlp"}, {"kind": "lenet5"}]},
         "model.widths": {"grid": [[8], [16]], "when": {"model.kind": "mlp"}},
         "training.l1": {"grid": [0.0, 0.1], "when": {"model.widths": [[16]]}},
         "training.l2": {"grid": [0.0, 0.1], "when": {"prune.rule": "mp_threshold", "training.l1": 0.1}},
@@ -63,6 +63,19 @@ def test_conditions_reach_through_each_other_and_into_the_trial():
     assert len(found) == 1 + 1 + 1 + 2
     assert sum("training.l2" in point for point in found) == 2
     assert all(point["model"]["kind"] == "mlp" for point in found if "model.widths" in point)
+
+
+@pytest.mark.parametrize("inner_first", [True, False])
+def test_a_dimension_below_another_is_in_its_trials_whichever_is_written_first(inner_first):
+    space = {
+        "training.optimiser": {"grid": [{"kind": "sgd"}, {"kind": "adam", "lr": 0.01}]},
+        "training.optimiser.lr": {"grid": [0.2, 0.3], "when": {"training.optimiser.kind": "sgd"}},
+    }
+    made = make_plan(
+        spec(baseline=False, space=dict(reversed(space.items())) if inner_first else space), lambda data: "print"
+    )
+    found = [(t.spec.training.optimiser.kind, t.spec.training.optimiser.options["lr"]) for t in made]
+    assert sorted(found) == [("adam", 0.01), ("sgd", 0.2), ("sgd", 0.3)]
 
 
 def test_a_drawn_dimension_does_not_move_when_another_gets_a_condition():
@@ -175,6 +188,37 @@ BAD = [
         "resources.gpus: 1.5 is no number of GPUs that Ray gives out; allowed: 0, a share",
     ),
     ({"budget": {"max_days": 2}}, "budget.max_days: is not a field of budget; "),
+    (
+        {"space": {"trianing.optimiser.lr": LR}},
+        (
+            "space.trianing.optimiser.lr: 'trianing.optimiser.lr' leads into no section of a trial; did you mean "
+            "training.optimiser.lr? known sections: data, model, initialisation, training, prune, measures"
+        ),
+    ),
+    (
+        {"space": {"trial.training.epochs": {"grid": [2]}}, "exclude": ["training.l1 > 0"]},
+        (
+            "space.trial.training.epochs: 'trial.training.epochs' leads into no section of a trial; did you mean "
+            "training.epochs? known"
+        ),
+    ),
+    (
+        {"space": {"replicates.initialisation": {"grid": [2]}}},
+        "space.replicates.initialisation: 'replicates.initialisation' leads into no section of a trial; known ",
+    ),
+    ({"space": {"": LR}}, "space.: '' leads into no section of a trial; known sections: data"),
+    (
+        {
+            "space": {
+                "training.optimiser.lr": {"grid": [0.1]},
+                "training.optimiser": {"grid": [{"kind": "sgd", "lr": 0.2}, {"kind": "adam", "lr": 0.01}]},
+            }
+        },
+        (
+            "space.training.optimiser.lr: is set by the dimension training.optimiser too, where that is "
+            "{'kind': 'sgd', 'lr': 0.2}; leave lr out of the values of training.optimiser, or"
+        ),
+    ),
 ]
 
 
