@@ -41,7 +41,7 @@ from sweeps.reservations import reservations
 from sweeps.table import of_plan
 
 FORMAT = 1
-DIGESTS, TABLE, CORRECT, PLAN = "digests.json", "replicates.parquet", "correct.parquet", "plan.json"
+DIGESTS, TABLE, CORRECT, PLAN = "digests.json", "replicates.parquet", "correct.parquet", records.PLAN
 REPORT, LOG = "report.html", "launches.json"
 DIGEST_ALONE = (
     "held by digests alone: spec.yaml, constraints.txt, the plan, the launches and the tables themselves, and in "
@@ -95,7 +95,7 @@ def write_bundle(name: str, to: Path, *, store: Root = None) -> Path:
     if replicates.empty:
         raise StorageError(f"sweep {name!r} has no record yet: nothing to bundle")
     # Findings are about the plan, as the report's are, not about what an earlier one left behind.
-    recorded, plan = len(replicates), json.loads((sweep / PLAN).read_bytes())
+    recorded, plan = len(replicates), records.read_plan(sweep)
     replicates = of_plan(replicates, plan)
     if replicates.empty:
         raise StorageError(f"sweep {name!r} has no record of its present plan yet: nothing to bundle")

@@ -133,9 +133,7 @@ class Records:
     @cached_property
     def plan(self) -> dict[str, Any]:
         """The plan that the sweep was last launched with; no trials where it never was."""
-        path = self.folder / "plan.json"
-        plan: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {"trials": []}
-        return plan
+        return records.read_plan(self.folder)
 
     @property
     def objective(self) -> Mapping[str, str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps import nodes, records, storage
-from sweeps.errors import SweepNotFound
+from sweeps.errors import StorageError, StorageUnusable, SweepNotFound
 from sweeps.failures import failures
 from sweeps.origin import Root
 from sweeps.status import Status
@@ -19,23 +18,36 @@ if TYPE_CHECKING:
 
 
 def sweeps_of(root: Root = None) -> list[dict[str, Any]]:
-    """A row a sweep: trials, replicates planned and recorded."""
+    """A row a sweep: trials, replicates planned and recorded; of one that can not be read why, as `damaged`.
+
+    Raises:
+        StorageError: What is given as the storage is no folder.
+    """
     place = storage.resolve(root)
+    storage.require_folder(place, explicit=bool(root))
     rows = []
     for name in storage.sweeps_in(place):
         storage.refresh(place / name)
-        rows.append(_row(name, *_counts(place / name)))
+        try:
+            rows.append(_row(name, *_counts(place / name)))
+        except StorageUnusable:
+            raise
+        except StorageError as error:
+            rows.append(dict.fromkeys(("sweep", *COUNTED)) | {"sweep": name, "damaged": str(error)})
     return rows
+
+
+COUNTED = ("trials", "replicates", "recorded")
 
 
 def _row(name: str, counts: Counter[str], planned: list[Any]) -> dict[str, Any]:
     recorded = sum(n for state, n in counts.items() if state not in ("new", "started"))
-    return {"sweep": name, "trials": len(planned), "replicates": counts.total(), "recorded": recorded}
+    return {"sweep": name} | dict(zip(COUNTED, (len(planned), counts.total(), recorded), strict=True))
 
 
 def _counts(sweep: Path) -> tuple[Counter[str], list[Any]]:
     """States of all planned replicates."""
-    planned = json.loads((sweep / "plan.json").read_text())["trials"]
+    planned = records.read_plan(sweep)["trials"]
     counts: Counter[str] = Counter()
     for trial in planned:
         for replicate in trial["replicates"]:

@@ -18,6 +18,7 @@ from sweeps.errors import NewerFormat, StorageError
 from sweeps.status import Status
 
 FORMAT = 1
+PLAN = "plan.json"
 RECORD = "record.json"
 HISTORY = "history.jsonl"
 CHECKPOINT = "checkpoint"
@@ -82,6 +83,28 @@ def _equal(line: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def read_plan(sweep: Path) -> dict[str, Any]:
+    """The plan that a sweep was last launched with; no trials where it never was.
+
+    Raises:
+        StorageError: It is damaged; says which file, and what writes it anew.
+    """
+    path = sweep / PLAN
+    try:
+        plan: Any = json.loads(path.read_bytes())
+        if not isinstance(plan["trials"], list):
+            raise TypeError("its trials are no list")
+    except FileNotFoundError:
+        return {"trials": []}
+    except (ValueError, KeyError, TypeError) as error:
+        raise StorageError(
+            f"{storage.shown(path)} is damaged ({error!r}); sweeps run with the sweep's spec writes it anew and "
+            "trains nothing again that is recorded"
+        ) from None
+    found: dict[str, Any] = plan
+    return found
 
 
 def read_record(folder: Path) -> Record | None:

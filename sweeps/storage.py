@@ -146,6 +146,20 @@ def sweep_folder(root: Path, name: str) -> Path:
     return root / name
 
 
+def require_folder(root: Path, *, explicit: bool) -> None:
+    """Refuse a storage that is no folder, and one that was asked for by its path and is not there.
+
+    Raises:
+        StorageError: Names the path.
+    """
+    if mirror.of(root) is not None or root.is_dir():
+        return
+    if root.exists():
+        raise StorageError(f"storage: {root} is a file, not a folder")
+    if explicit or os.environ.get("RMT_STORAGE"):
+        raise StorageError(f"storage: {root} is not there; sweeps run makes it")
+
+
 def sweeps_in(root: Path) -> list[str]:
     """Names of the sweeps in a storage."""
     copy = mirror.of(root)

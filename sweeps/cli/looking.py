@@ -30,6 +30,9 @@ def list_(storage: Storage = None, as_json: AsJson = False, address: Elsewhere =
         typer.echo(json.dumps(rows, indent=1))
     else:
         tables.sweeps(rows)
+        for row in rows:
+            if "damaged" in row:
+                typer.secho(f"warning: {row['sweep']}: {row['damaged']}", fg="yellow", err=True)
 
 
 def status(

@@ -148,9 +148,10 @@ def sweeps(rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         console.print("no sweeps here yet")
         return
-    table = Table(*rows[0], box=None)
+    columns = [name for name in rows[0] if name != "damaged"]
+    table = Table(*columns, box=None)
     for row in rows:
-        table.add_row(*[escape(str(value)) for value in row.values()])
+        table.add_row(*["–" if row[name] is None else escape(str(row[name])) for name in columns])
     console.print(table)
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from sweeps import records, storage
 from sweeps.assembly import Assembly
 from sweeps.document import Document
-from sweeps.errors import SpecError
+from sweeps.errors import SpecError, StorageError
 from sweeps.goal import score_of
 from sweeps.identity import Namer
 from sweeps.planning import Fingerprint, Plan, PlannedTrial, once_per_data, plan_trial
@@ -310,8 +310,9 @@ def _key(spec: SweepSpec) -> str:
 
 
 def _read_log(spec: SweepSpec, sweep: Path) -> list[Document]:
+    """The log of this very search; empty where the plan is damaged: the same draws then find their records."""
     try:
-        search: dict[str, Any] = json.loads((sweep / "plan.json").read_bytes()).get("search") or {}
-    except FileNotFoundError:
+        search: dict[str, Any] = records.read_plan(sweep).get("search") or {}
+    except StorageError:
         return []
     return list(search["events"]) if search.get("key") == _key(spec) else []

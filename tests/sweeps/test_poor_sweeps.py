@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from sweeps import compare, write_report
 from sweeps.bundle import verify, write_bundle
 from sweeps.cli import app
+from sweeps.errors import StorageError
 from tests.sweeps.report.generator import Recipe, make
 
 GRID = {"prune.aggressiveness": [0.4]}
@@ -95,3 +96,29 @@ def test_the_shell_prints_rates_ranks_and_equivalence(tmp_path):
     assert len(re.findall(r"Rank: .*? mean rank \d\.\d\d of 3 over 5 blocks", shown)) == 3
     answer = compare(made.sweep, storage=tmp_path)
     assert answer["n_dead"].tolist() == [0, 0, 0]
+
+
+def test_a_damaged_plan_is_named_and_hides_no_other_sweep(tmp_path):
+    for folder in ("whole", "torn"):
+        stored(tmp_path / folder, Recipe(grid=GRID, seeds=2))
+    [made] = (tmp_path / "torn").glob("*/plan.json")
+    made.write_text(made.read_text()[:200])
+    torn = made.parent.rename(tmp_path / "whole" / "torn")
+    shell = ["--storage", str(tmp_path / "whole")]
+    for command in ("status", "best", "report"):
+        with pytest.raises(StorageError, match=r"torn/plan.json is damaged \(.*; sweeps run .* writes it anew"):
+            CliRunner().invoke(app, [command, torn.name, *shell], catch_exceptions=False)
+    listed = CliRunner().invoke(app, ["list", *shell], catch_exceptions=False)
+    assert re.search(r"quickstart +2 +4 +4", listed.stdout)
+    assert re.search(r"torn +– +– +–", listed.stdout)
+    assert f"warning: torn: {torn / 'plan.json'} is damaged" in listed.stderr
+    rows = {row["sweep"]: row for row in json.loads(CliRunner().invoke(app, ["list", *shell, "--json"]).stdout)}
+    assert rows["torn"]["trials"] is None
+    assert rows["quickstart"]["recorded"] == 4
+
+
+def test_a_storage_that_is_no_folder_is_not_called_empty(tmp_path):
+    (tmp_path / "file").touch()
+    for name, said in (("file", "is a file, not a folder"), ("nowhere", "is not there")):
+        with pytest.raises(StorageError, match=f"storage: {tmp_path / name} {said}"):
+            CliRunner().invoke(app, ["list", "--storage", str(tmp_path / name)], catch_exceptions=False)
