@@ -85,8 +85,18 @@ class Lease:
     stop_requested: bool = False
     lost: bool = False
     ended: threading.Event = field(default_factory=threading.Event)
+    keeping: threading.Thread = field(init=False)
 
-    def keep(self) -> None:
+    def __post_init__(self) -> None:
+        self.keeping = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self.keeping.start()
+
+    def rest(self) -> None:
+        """Show no more signs of life: the lease ends, or what they are written into is about to be deleted."""
+        self.ended.set()
+        self.keeping.join()
+
+    def _keep(self) -> None:
         """Show signs of life, and look for a request to stop, until the lease ends."""
         beat = 0.0
         while not self.ended.wait(LOOK_SECONDS):
@@ -110,10 +120,14 @@ class Lease:
 
 
 @contextmanager
-def lease(sweep: Path) -> Iterator[Lease]:
+def lease(sweep: Path, *, then: str = "launch again") -> Iterator[Lease]:
     """Hold the lease of a sweep, and show signs of life until the end.
 
     While it is held, `request_stop` and a termination signal end the driver as Ctrl-C does.
+
+    Args:
+        sweep: The sweep's folder.
+        then: What somebody who is refused may do once the holder has ended.
 
     Raises:
         SweepIsDriven: Somebody else holds it and is alive.
@@ -130,17 +144,14 @@ def lease(sweep: Path) -> Iterator[Lease]:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder["taken"]))
         raise SweepIsDriven(
             f"{sweep.name} is being driven by process {holder['process']} on {holder['host']} since {since}; "
-            f"wait for it (sweeps status {sweep.name}), or end it (sweeps stop {sweep.name}) and launch again"
+            f"wait for it (sweeps status {sweep.name}), or end it (sweeps stop {sweep.name}) and {then}"
         )
     held = Lease(place, mine)
-    keeping = threading.Thread(target=held.keep, name="lease", daemon=True)
-    keeping.start()
     try:
         with terminated_like_interrupted():
             yield held
     finally:
-        held.ended.set()
-        keeping.join()
+        held.rest()
         place.release()
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps import nodes, records, storage
-from sweeps.errors import StorageError, StorageUnusable, SweepNotFound
+from sweeps.errors import StorageError, StorageFull, StorageUnusable, SweepNotFound
 from sweeps.failures import failures
+from sweeps.lease import lease
 from sweeps.origin import Root
 from sweeps.status import Status
 
@@ -167,11 +169,22 @@ def sync_sweep(
 
 
 def delete_sweep(name: str, root: Root = None, uri: str | None = None) -> None:
-    """Delete the runs of a sweep, then its records: a crash in between leaves records, which are the truth."""
+    """Delete the runs of a sweep, then its records: a crash in between leaves records, which are the truth.
+
+    Raises:
+        SweepIsDriven: Somebody drives it; says who, and what to do.
+        TrackingError: MLflow does not answer, or somebody still writes to it of the sweep.
+    """
     from sweeps.tracking.session import delete
     from sweeps.tracking.store import sweep_uri
 
     place = storage.resolve(root)
     sweep = storage.sweep_folder(place, name)
-    delete(place, name, sweep_uri(place, name, uri))
-    storage.remove_folder(sweep)
+    held = None
+    with ExitStack() as stack:
+        with suppress(StorageFull):  # only who has found it free writes; and what is deleted makes room
+            held = stack.enter_context(lease(sweep, then="delete it then"))
+        delete(place, name, sweep_uri(place, name, uri))
+        if held is not None:
+            held.rest()
+        storage.remove_folder(sweep)

@@ -26,6 +26,11 @@ PATIENCE_SECONDS = 30.0
 BACKOFF_SECONDS = (1.0, 30.0)
 LINGER_SECONDS = 120.0
 LOCK_SECONDS = 10.0
+_WRITTEN_ANYWAY = "another projector is at work on {}: while the sweep runs it is brought to MLflow anyway"
+_STILL_WRITING = (
+    "{} is still being brought to MLflow, by a driver's projector (which ends two minutes after the driver at the "
+    "latest) or by sweeps sync; delete it once that has ended"
+)
 
 
 def project(
@@ -73,19 +78,26 @@ def project(
     return lag
 
 
-def delete(storage: Path, sweep: str, uri: str | None = None) -> None:
+def delete(storage: Path, sweep: str, uri: str | None = None, *, patience: float = LOCK_SECONDS) -> None:
     """Delete the runs of a sweep. MLflow keeps them, restorable, under another name of the experiment.
 
+    Args:
+        storage: Storage root.
+        sweep: Name of the sweep.
+        uri: Store to delete from; None for `store_uri`'s choice.
+        patience: Seconds to wait for a projector to end.
+
     Raises:
-        TrackingError: Nobody answers at the address, or another projector is at work on the sweep.
+        TrackingError: Nobody answers at the address, or a projector is at work on the sweep, whatever store it
+            writes to: it would go on with records that are about to be deleted.
     """
     folder = Path(storage).absolute() / sweep
     address = store_uri(Path(storage), uri)
     path = database_path(address)
-    if path is not None and not path.exists():
-        return
-    check(address)
-    with settings(), _alone(folder):
+    with settings(), _alone(folder, patience, otherwise=_STILL_WRITING):
+        if path is not None and not path.exists():
+            return
+        check(address)
         _retire(_connect(address), sweep, folder, "deleted")
 
 
@@ -151,8 +163,13 @@ def _retire(client: Client, sweep: str, folder: Path, why: str) -> None:
 
 
 @contextmanager
-def _alone(folder: Path, patience: float = LOCK_SECONDS) -> Iterator[None]:
+def _alone(folder: Path, patience: float = LOCK_SECONDS, *, otherwise: str = _WRITTEN_ANYWAY) -> Iterator[None]:
     """One projector a sweep on this machine; another machine's doubles are found and deleted.
+
+    Args:
+        folder: The sweep's.
+        patience: Seconds to wait for another one to end.
+        otherwise: What to say of the sweep, `{}`, when it has not.
 
     Raises:
         TrackingError: Another one is at work.
@@ -165,9 +182,6 @@ def _alone(folder: Path, patience: float = LOCK_SECONDS) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise TrackingError(
-                        f"another projector is at work on {folder.name}: while the sweep runs it is brought to "
-                        "MLflow anyway"
-                    ) from None
+                    raise TrackingError(otherwise.format(folder.name)) from None
                 time.sleep(0.1)
         yield

@@ -7,7 +7,8 @@ import time
 import psutil
 import pytest
 
-from sweeps.lease import FILE, STOP, SweepIsDriven, lease, request_stop
+from sweeps.lease import FILE, LOOK_SECONDS, STOP, SweepIsDriven, lease, request_stop
+from sweeps.overview import delete_sweep
 
 
 def holder(**changes):
@@ -65,6 +66,22 @@ def test_a_torn_lease_is_none(tmp_path):
     (tmp_path / FILE).write_text('{"host": "els')
     with lease(tmp_path):
         pass
+
+
+def test_a_sweep_is_not_deleted_from_under_its_driver(tmp_path):
+    """Whatever MLflow knows of it: that a store has no runs says nothing of who drives."""
+    (tmp_path / "driven").mkdir()
+    (tmp_path / "driven" / "spec.yaml").write_text("name: driven\n")
+    uri = f"sqlite:///{tmp_path / 'none.db'}"
+    with lease(tmp_path / "driven"):
+        with pytest.raises(
+            SweepIsDriven, match=rf"process {os.getpid()} .*sweeps stop driven\) and delete it then"
+        ):
+            delete_sweep("driven", tmp_path, uri)
+        assert (tmp_path / "driven" / "spec.yaml").exists()
+    delete_sweep("driven", tmp_path, uri)
+    time.sleep(2 * LOOK_SECONDS)  # a sign of life, and a look for a request to stop
+    assert not (tmp_path / "driven").exists()
 
 
 IN_BACKGROUND = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
