@@ -45,9 +45,9 @@ class Answer:
     @cached_property
     def spec(self) -> TrialSpec:
         """Its configuration, ready to be run: `sweeps.run_trial(answer.spec)`."""
-        from sweeps.assembly import build_trial
+        from sweeps.assembly import rebuild_trial
 
-        return build_trial(self.config)
+        return rebuild_trial(self.config, self.origin.spec)
 
     def document(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from sweeps import document as documents
+from sweeps import plugins
 from sweeps.choice import OptionErrors
 from sweeps.errors import SpecError
 from sweeps.explain import explain
@@ -25,6 +26,23 @@ def build_trial(plain: Mapping[str, Any]) -> TrialSpec:
         return TrialSpec.model_validate(plain)
     except ValidationError as error:
         raise SpecError(explain(error, TrialSpec, plain)) from None
+
+
+def rebuild_trial(config: Mapping[str, Any], sweep: Callable[[], Mapping[str, Any]]) -> TrialSpec:
+    """A trial from its record: what the sweep's plugins register is known then.
+
+    Args:
+        config: The trial's document.
+        sweep: Gives the sweep's document; asked where the trial uses what nobody has registered here yet.
+
+    Raises:
+        SpecError: A plugin can not be imported here, or the trial is not valid: names each wrong path.
+    """
+    try:
+        return build_trial(config)
+    except SpecError:
+        plugins.load(sweep().get("plugins") or ())
+    return build_trial(config)
 
 
 def outer_first(paths: Iterable[str]) -> list[str]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import rmt
 from sweeps import models
-from sweeps.assembly import build_trial
+from sweeps.assembly import rebuild_trial
 from sweeps.choosing import rank
 from sweeps.errors import SpecError, SweepNotFound
 from sweeps.origin import WEIGHTS, Named, Origin, Source, origin_of
@@ -151,7 +151,7 @@ def choose(origin: Origin, trial: str | None = None, replicate: Which = None) ->
     else:
         row = rows.loc[_only(replicate, rows["replicate_id"], "replicate")]
     names = (str(row["trial_id"]), str(row["replicate_id"]))
-    return Chosen(origin, names, row, build_trial(origin.about(names[0])["config"]))
+    return Chosen(origin, names, row, rebuild_trial(origin.about(names[0])["config"], origin.spec))
 
 
 def _of_trial(origin: Origin, table: pd.DataFrame, trial: str | None) -> pd.DataFrame:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeps import layout, records, storage
-from sweeps.assembly import build_trial
+from sweeps import layout, plugins, records, storage
+from sweeps.assembly import rebuild_trial
 from sweeps.environment import environment
-from sweeps.errors import SweepError, SweepNotFound
-from sweeps.origin import Root
+from sweeps.errors import SpecError, SweepError, SweepNotFound
+from sweeps.origin import Records, Root
 from sweeps.overview import trial_in
 from sweeps.replayed import Account, Replay
 from sweeps.status import Status
@@ -26,6 +27,7 @@ from sweeps.status import Status
 if TYPE_CHECKING:
     from sweeps.data import Dataset
     from sweeps.training import Outcome
+    from sweeps.trial_spec import TrialSpec
 
 ALONE_TOLERANCE = 0.01
 """Relative. Rounding of 1e-7 grows over a training, and one example more or less is a step of an accuracy."""
@@ -56,9 +58,12 @@ def replay(
     Raises:
         SweepNotFound: No such sweep, trial or recorded replicate; lists those there are.
         SweepError: The data are not those that were recorded.
+        SpecError: A plugin of the sweep that the trial uses can not be imported here.
     """
-    folder = _replicate_in(trial_in(storage.sweep_folder(storage.resolve(root), name), trial), replicate)
+    sweep = Records(storage.sweep_folder(storage.resolve(root), name))
+    folder = _replicate_in(trial_in(sweep.folder, trial), replicate)
     record = records.read_record(folder) or {}
+    spec = rebuild_trial(record["config"], sweep.spec)
     stored = _stored(folder)
     stack, place = _layout_of(stored, folder.name, alone=alone)
     is_as_recorded = stack == stored
@@ -73,8 +78,25 @@ def replay(
         described,
         tolerance,
         recorded,
-        _train(record, stack, place, epochs=len(recorded.rows), in_full=is_as_recorded),
+        _train(spec, record, stack, place, epochs=len(recorded.rows), in_full=is_as_recorded),
         _surroundings(record["environment"], stack),
+        _changed(spec, record, sweep),
+    )
+
+
+def _changed(spec: TrialSpec, record: Mapping[str, Any], sweep: Records) -> str:
+    """Functions that the trial uses, where one of them is another than when it was recorded; else nothing."""
+    from sweeps.identity import Namer, trial_identity
+
+    with suppress(SpecError):  # the trial was built without it: it is no matter
+        plugins.load(sweep.spec().get("plugins") or ())
+    trial, _ = Namer().names(spec, record["fingerprint"], [])
+    if trial == record["trial_id"]:
+        return ""
+    versions = trial_identity(spec, record["fingerprint"])["versions"]
+    return (
+        ", ".join(f"{function} (version {version})" for function, version in versions.items())
+        or "all of version 1"
     )
 
 
@@ -128,13 +150,14 @@ def _describe(stack: layout.Stack, stored: layout.Stack) -> str:
     return f"{what} on {stack.device}, {stack.threads} threads, {stack.dtype} ({told})"
 
 
-def _train(record: Mapping[str, Any], stack: layout.Stack, place: int, *, epochs: int, in_full: bool) -> Account:
+def _train(
+    spec: TrialSpec, record: Mapping[str, Any], stack: layout.Stack, place: int, *, epochs: int, in_full: bool
+) -> Account:
     """Train the replicate: to its end, or as far as a stopped or failed one came."""
     import torch
 
     from sweeps.training import StackTraining
 
-    spec = build_trial(record["config"])
     training = StackTraining(
         spec,
         stack.seeds,

@@ -74,6 +74,7 @@ class Replay:
         recorded: The training of the record.
         replayed: That of today.
         surroundings: By name, what differs between the recorded environment and this one.
+        changed: Registered functions that it uses, where one of them is another than when it was recorded.
     """
 
     trial_id: str
@@ -83,6 +84,7 @@ class Replay:
     recorded: Account
     replayed: Account
     surroundings: Mapping[str, tuple[Any, Any]]
+    changed: str = ""
 
     @property
     def epochs(self) -> int:
@@ -161,7 +163,9 @@ class Replay:
             yield f"not compared: {name}, only {where}"
         for name, (recorded, here) in self.surroundings.items():
             yield f"environment: {name} was {recorded}, is {here}"
-        if not self.is_equal and not self.surroundings:
+        if self.changed:
+            yield f"a function that it uses has another version or source than in its record: {self.changed}"
+        if not self.is_equal and not self.surroundings and not self.changed:
             yield "the recorded environment is this one"
 
     def _on_numbers(self) -> Iterator[str]:

@@ -10,13 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
-from sweeps import plugins
+from sweeps import best, load_model, plugins
 from sweeps.assembly import build_trial
 from sweeps.errors import SpecError
 from sweeps.identity import trial_identity
 from sweeps.initialisations import INITIALISATIONS
+from sweeps.replay import replay
 from sweeps.spec import build_spec
+from tests.sweeps.test_replay import train
 
 REPOSITORY = Path(__file__).parents[2]
 STARTS = '''
@@ -107,6 +110,40 @@ def test_a_plugin_that_can_not_be_imported_is_named_with_its_field(place: Path, 
     with pytest.raises(SpecError) as raised:
         build_spec({"name": "plugged", "plugins": ["json", "lab_broken"]})
     assert str(raised.value) == f"plugins.1: the module 'lab_broken' can not be imported: {why}"
+
+
+def forget(module: str, name: str) -> None:
+    """As in another process, where nobody has loaded the plugin yet."""
+    del INITIALISATIONS._entries[name], sys.modules[module], plugins._LOADED[module]
+    importlib.invalidate_caches()
+
+
+def test_what_is_made_from_records_knows_the_plugins_of_the_sweep(place: Path):
+    source = place / "lab_kept.py"
+    source.write_text(STARTS.replace("NAME", "kept").replace("zero_()", "fill_(0.01)"))
+    plugins.load(["lab_kept"])
+    planned = train(place, initialisation={"kind": "kept"})
+    (place / "once" / "spec.yaml").write_text("name: once\nplugins: [lab_kept]\n")
+    forget("lab_kept", "kept")
+    assert load_model("once", storage=place)(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
+    forget("lab_kept", "kept")
+    found = replay("once", planned.trial_id, root=place)
+    assert found.is_equal
+    assert not found.changed
+    forget("lab_kept", "kept")
+    assert best("once", storage=place)[0].spec.initialisation.kind == "kept"
+    forget("lab_kept", "kept")
+    source.write_text(source.read_text().replace("0.01", "0.02  "))
+    found = replay("once", planned.trial_id, root=place)
+    assert not found.is_equal
+    assert re.search(
+        "another version or source than in its record: initialisation:kept .version 1:[0-9a-f]{16}",
+        "\n".join(found.lines()),
+    )
+    forget("lab_kept", "kept")
+    source.unlink()
+    with pytest.raises(SpecError, match=r"plugins.0: the module 'lab_kept' can not be imported"):
+        replay("once", planned.trial_id, root=place)
 
 
 @pytest.mark.slow
