@@ -46,7 +46,7 @@ class Launch:
         plan: The plan that was carried out.
         storage: Where its records are.
         started: When it began, in milliseconds since 1970.
-        trained: Replicates that this launch trained.
+        trained: Replicates that this launch trained, or tried to: what hung or was lost counts.
         statuses: States of all planned replicates now.
         complete: Whether the plan came to its end; false after an interrupt.
         why: Why it ended before its plan: asked to by `sweeps stop`, a budget used up; empty otherwise.
@@ -168,7 +168,7 @@ def run(
             if on_plan is not None:
                 on_plan(made, progress)
             trained = _train(made, progress, folder, address, show)
-            launches.end(
+            tried = launches.end(
                 folder,
                 entry,
                 trained.plan,
@@ -186,7 +186,7 @@ def run(
                 plan=trained.plan,
                 storage=root,
                 started=entry["started"],
-                trained=trained.replicates,
+                trained=tried,
                 statuses=after.counts,
                 complete=trained.complete,
                 why=held.why or trained.why,
@@ -291,11 +291,10 @@ def _write_origin(folder: Path) -> None:
 
 
 class _Trained(NamedTuple):
-    """The plan as it is after training, whether it came to its end, how many replicates, and what ended it."""
+    """The plan as it is after training, whether it came to its end, and what ended it."""
 
     plan: Plan
     complete: bool
-    replicates: int
     why: str = ""
 
 
@@ -306,12 +305,12 @@ def _train(made: Plan, progress: Progress, folder: Path, address: str | None, sh
         return _train_searched(search, progress, folder, address, show)
     trials = [trial for trial in made if progress.to_train(trial)]
     if not trials:
-        return _Trained(made, True, 0)
+        return _Trained(made, True)
     from sweeps.packing import plan_packs
     from sweeps.ray_session import require, session
     from sweeps.runner import room_for, train
 
-    trained, complete, why, datasets = 0, True, "", _datasets(made)
+    complete, why, datasets = True, "", _datasets(made)
     while trials and complete:
         live = SweepProgress(
             made.spec.objective, len(trials), sum(len(progress.to_train(trial)) for trial in trials)
@@ -333,7 +332,7 @@ def _train(made: Plan, progress: Progress, folder: Path, address: str | None, sh
                 judge,
                 only=progress.only,
             )
-        trained, why = trained + live.done, live.why
+        why = live.why
         if progress.only is not None:
             break
         more = extended(made, folder)
@@ -342,7 +341,7 @@ def _train(made: Plan, progress: Progress, folder: Path, address: str | None, sh
         if trials:
             made, progress = more, more.progress(folder)
             _write_plan(folder, made)
-    return _Trained(made, complete, trained, why)
+    return _Trained(made, complete, why)
 
 
 def _train_searched(
@@ -350,7 +349,7 @@ def _train_searched(
 ) -> _Trained:
     """Train what an adaptive search began, chooses, and ends with; returns what `_train` does."""
     if search.is_over:
-        return _Trained(search.plan, True, 0)
+        return _Trained(search.plan, True)
     from sweeps.ray_session import require, session
     from sweeps.runner import train
 
@@ -363,7 +362,7 @@ def _train_searched(
         complete = train(
             [], folder, datasets, spec, Forks(), live, show or (lambda _: None), scratch, judge, search
         )
-    return _Trained(search.plan, complete, live.done, live.why)
+    return _Trained(search.plan, complete, live.why)
 
 
 def _judge(made: Plan, progress: Progress, folder: Path, expected: int) -> Judge | None:

@@ -49,7 +49,7 @@ def begin(sweep: Path, made: Plan, progress: Progress) -> Entry:
 
 def end(
     sweep: Path, entry: Entry, made: Plan, before: Progress, *, complete: bool, why: str, wall_seconds: float
-) -> None:
+) -> int:
     """Write down what came of a launch, from the records that it left.
 
     Args:
@@ -60,6 +60,10 @@ def end(
         complete: Whether the plan came to its end.
         why: Why not.
         wall_seconds: Of training, with starting Ray.
+
+    Returns:
+        Replicates that the launch has tried, whoever wrote their records: their worker, one that was lost since,
+        or the driver.
     """
     statuses: Counter[str] = Counter()
     forked = continued = epochs = retried = 0
@@ -75,8 +79,9 @@ def end(
         retried += before.states.get(replicate.replicate_id) == Status.FAILED
         epochs += int(record["epochs"]) - int(origin.get("epoch", 0))
         first, last = min(first, record["started"]), max(last, record["ended"])
+    tried = statuses.total()
     if not _path(sweep, entry).exists():
-        return
+        return tried
     outcome = {
         "ended": int(time.time() * 1000),
         "complete": complete,
@@ -93,6 +98,7 @@ def end(
         "epochs": epochs,
     }
     storage.write_json(_path(sweep, entry), entry | {"outcome": outcome})
+    return tried
 
 
 def read(sweep: Path) -> list[Entry]:

@@ -80,6 +80,7 @@ class ReplicatesTrainable(tune.Trainable):
             saves = (self._saves.get(trial.trial_id, ()) for trial in trials)
             self._last_save = max((epoch for epochs in saves for epoch in epochs), default=0)
             packs = Packs()
+            self._already = {place: self._ended_before(planned) for place, planned in enumerate(trials)}
             self._run = PackRun([self._trial(planned, trials, packs) for planned in trials])
         except StorageUnusable as error:
             self._full = str(error)
@@ -109,6 +110,18 @@ class ReplicatesTrainable(tune.Trainable):
             packs=packs,
             share=1 / len(beside),
         )
+
+    def _ended_before(self, planned: PlannedTrial) -> Counter[str]:
+        """How replicates of a trial ended in this launch before this process: its worker was lost after them."""
+        found: Counter[str] = Counter()
+        for name in (one.replicate_id for one in planned.replicates):
+            folder = records.replicate_folder(self._sweep, planned.trial_id, name)
+            if records.status_of(folder) is None:
+                continue
+            record = records.read_record(folder)
+            if record is not None and record["ended"] >= self._launched:
+                found[record["status"]] += 1
+        return found
 
     def _planned(self, config: Mapping[str, Any]) -> Sequence[PlannedTrial]:
         if "trial_id" not in config:
@@ -158,7 +171,8 @@ class ReplicatesTrainable(tune.Trainable):
         if row is not None:
             self._last[place] = self._told(row)
             return {**self._last[place], "place": place, "done": False}
-        statuses = Counter(result.status.value for result in self._run.runs[place].result.replicates)
+        ended = (result.status.value for result in self._run.runs[place].result.replicates)
+        statuses = self._already[place] + Counter(ended)
         return {**self._last[place], "place": place, "done": True, "statuses": dict(statuses)}
 
     @staticmethod

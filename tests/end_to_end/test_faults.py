@@ -171,6 +171,10 @@ def test_a_configuration_that_raises_hangs_is_nan_or_eats_memory_ends_as_what_it
     assert "2 × ArithmeticError: this one never works (trial " in shown
     assert "with tracebacks: sweeps logs bad TRIAL" in shown
     assert "Workers were lost " in shown
+    assert "trained 10 replicates" in shown, (
+        "what its worker, or the driver, had to record as failed was tried, too"
+    )
+    assert "5/5 trials · 0 running · 1 diverged · 3 failed" in shown
     told = list(records.records(run.folder))
     assert len(told) == 10
     ends = {(record["config"]["initialisation"]["kind"], record["status"]) for record in told}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sweeps import records, retry
+from sweeps import launches, records, retry
 from sweeps.overview import log_of
 from sweeps.planning import Plan, make_plan
 from sweeps.spec import build_spec
@@ -35,7 +35,7 @@ def end(sweep: Path, plan: Plan, place: int, status: str, reason: str, **fields:
     [trial] = plan
     folder = records.replicate_folder(sweep, trial.trial_id, trial.replicates[place].replicate_id)
     records.Recorder(folder).finish(
-        {"status": status, "reason": reason, "seeds": {}, "ended": 5, "metrics": {}, **fields}, {}
+        {"status": status, "reason": reason, "seeds": {}, "ended": 5, "metrics": {}} | fields, {}
     )
     return folder
 
@@ -98,6 +98,17 @@ def test_states_saved_after_a_divergence_are_not_gone_on_from(tmp_path: Path, pl
     assert saved.exists()
     retry.begin(plan, tmp_path, Retry.DIVERGED)
     assert not saved.exists()
+
+
+def test_what_was_tried_counts_whoever_wrote_that_it_failed(tmp_path: Path, plan: Plan):
+    """A worker that was killed as it hung, say: the one after it finds the record, and has nothing to train."""
+    reason = f"{TIME_OVER}: it hangs"
+    for place in (0, 1):
+        end(tmp_path, plan, place, "failed", reason)
+    before = retry.begin(plan, tmp_path, Retry.TIMED_OUT)
+    entry = launches.begin(tmp_path, plan, before)
+    end(tmp_path, plan, 0, "failed", reason, ended=entry["started"] + 1, started=entry["started"], epochs=0)
+    assert launches.end(tmp_path, entry, plan, before, complete=False, why="", wall_seconds=1.0) == 1
 
 
 def test_an_unknown_state_is_refused_before_anything_starts(tmp_path: Path):
