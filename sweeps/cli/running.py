@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from contextlib import nullcontext
 from importlib import resources
 from pathlib import Path
@@ -52,21 +53,18 @@ def run(
     from sweeps import tracking
     from sweeps.cli import show
 
-    again = f"sweeps run {spec}" + (f" --retry {retry}" if retry else "")
+    options = {"storage": storage, "address": address, "tracking_uri": tracking_uri, "retry": retry}
     with tracking.standby() as projector:  # MLflow's import takes as long as what is imported here to read a spec
         loaded = sweeps.load_spec(spec, overrides=set_ or ())
         with show.live() as display:
 
             def tell(done: Launch) -> None:
                 display.stop()
-                show.launch(done, command=again, retry=retry)
+                show.launch(done, command=repeated(spec, set_, **options), retry=retry)
 
             done = sweeps.run(
                 loaded,
-                storage=storage,
-                address=address,
-                tracking_uri=tracking_uri,
-                retry=retry,
+                **options,
                 show=display.update,
                 on_plan=show.plan,
                 on_trained=tell,
@@ -78,6 +76,25 @@ def run(
         raise typer.Exit(0 if done.why else 130)
     if done.statuses["failed"]:
         raise typer.Exit(1)
+
+
+def repeated(spec: Path, set_: list[str] | None = None, **options: str | None) -> str:
+    """The command that launches again with what was given, ready for a shell.
+
+    Args:
+        spec: YAML file of the sweep.
+        set_: Overrides.
+        options: By name with underscores; None where one was not given. A password in an address is left out.
+    """
+    from sweeps.tracking.client import without_password
+
+    words = ["sweeps", "run", str(spec)]
+    for override in set_ or ():
+        words += ["--set", override]
+    for name, value in options.items():
+        if value is not None:
+            words += [f"--{name.replace('_', '-')}", without_password(value)]
+    return shlex.join(words)
 
 
 def plan(

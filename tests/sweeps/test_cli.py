@@ -1,13 +1,15 @@
 """Commands that need no sweep to have run; the others are in end_to_end."""
 
 import json
+import shlex
+from pathlib import Path
 
 import jsonschema
 import pytest
 from typer.testing import CliRunner
 
 from sweeps import document
-from sweeps.cli import app, show
+from sweeps.cli import app, running, show
 from sweeps.errors import SpecError, SweepNotFound
 from sweeps.progress import SweepProgress
 from sweeps.spec import Objective, load_spec
@@ -115,3 +117,19 @@ def test_retry_takes_only_what_a_replicate_can_have_ended_as(command, spec):
     refused = CliRunner().invoke(app, [command, str(spec), "--retry", "stopped"], env={"COLUMNS": "200"})
     assert refused.exit_code == 2
     assert "'stopped' is not one of 'failed', 'timed_out', 'diverged', 'all'" in refused.output
+
+
+def test_the_command_to_go_on_with_is_the_one_that_was_given():
+    given = ["budget.max_hours=0.1", "space={training.l1: {grid: [0, 1.0e-4]}}"]
+    said = running.repeated(
+        Path("my spec.yaml"),
+        given,
+        storage="s3://bucket/a",
+        address=None,
+        tracking_uri="http://me:secret@there:5000",
+        retry="failed",
+    )
+    words = shlex.split(said)
+    assert words[:3] == ["sweeps", "run", "my spec.yaml"]
+    assert words[3:7] == ["--set", given[0], "--set", given[1]]
+    assert words[7:] == ["--storage", "s3://bucket/a", "--tracking-uri", "http://there:5000", "--retry", "failed"]
