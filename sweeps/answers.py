@@ -70,8 +70,15 @@ class Answer:
 
 
 class Answers(list[Answer]):
-    """Answers in order, and in `left_out` a sentence for everything that is not among them."""
+    """Answers in order.
 
-    def __init__(self, found: Iterable[Answer] = (), left_out: Iterable[str] = ()) -> None:
+    Attributes:
+        left_out: A sentence for everything that is not among them.
+        included: A sentence where they rest on records that the present plan does not ask for.
+    """
+
+    def __init__(
+        self, found: Iterable[Answer] = (), left_out: Iterable[str] = (), included: Iterable[str] = ()
+    ) -> None:
         super().__init__(found)
-        self.left_out = tuple(left_out)
+        self.left_out, self.included = tuple(left_out), tuple(included)

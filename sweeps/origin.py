@@ -20,11 +20,13 @@ from sweeps.aggregate import trials_of
 from sweeps.document import parse
 from sweeps.errors import SpecError, SweepNotFound
 from sweeps.table import replicates_of
+from sweeps.wording import counted, listed
 
 Root = str | os.PathLike[str] | None
 Source = Literal["records", "mlflow"]
 SOURCES = ("records", "mlflow")
 OBJECTIVE = {"metric": "validation_accuracy", "statistic": "mean", "mode": "max"}
+MOST_NAMED = 5
 WEIGHTS, SPECTRA = "weights.safetensors", "spectra.npz"
 Named = tuple[str, str]
 """A replicate by the names of its trial and of itself."""
@@ -121,9 +123,15 @@ def origin_of(
 
 @dataclass(frozen=True)
 class Records:
-    """A sweep's folder in a storage."""
+    """A sweep's folder in a storage.
+
+    Attributes:
+        folder: The sweep's.
+        only_planned: Leave out what earlier plans have left behind and the present one does not ask for.
+    """
 
     folder: Path
+    only_planned: bool = False
 
     @property
     def name(self) -> str:
@@ -153,7 +161,22 @@ class Records:
 
     def replicates(self) -> pd.DataFrame:
         """A row a replicate that has ended."""
-        return replicates_of(self.folder)
+        table = replicates_of(self.folder)
+        if not self.only_planned:
+            return table
+        return table[table["replicate_id"].isin(self._asked_for)].reset_index(drop=True)
+
+    @cached_property
+    def _asked_for(self) -> frozenset[str]:
+        """Names of the replicates of the plan."""
+        return frozenset(one["replicate_id"] for trial in self.plan["trials"] for one in trial["replicates"])
+
+    def unplanned(self) -> list[Named]:
+        """Replicates that have ended and that the plan does not ask for; none where there is no plan."""
+        if not self._asked_for:
+            return []
+        others = (folder for folder in records.folders(self.folder) if folder.name not in self._asked_for)
+        return [(folder.parent.name, folder.name) for folder in others if (folder / records.RECORD).exists()]
 
     def trials(self, metrics: Sequence[str]) -> pd.DataFrame:
         """A row a trial, with every statistic of `metrics`."""
@@ -197,6 +220,27 @@ class Records:
         if found is None:
             raise SweepNotFound(f"replicate {replicate[1]} of {self.name} has no record")
         return found
+
+
+def unplanned(origin: Origin, rows: pd.DataFrame) -> list[str]:
+    """A sentence where the present plan does not ask for all that rows rest on; MLflow knows no plan.
+
+    Such records stay: of an earlier grid, of more seeds, of a function's version or source before.
+
+    Args:
+        origin: Of the rows.
+        rows: A row a trial, or a replicate.
+    """
+    trials = set(rows["trial_id"])
+    others = [one for one in origin.unplanned() if one[0] in trials] if isinstance(origin, Records) else []
+    if "replicate_id" in rows:
+        shown = set(rows["replicate_id"])
+        others = [one for one in others if one[1] in shown]
+    if not others:
+        return []
+    found = list(dict.fromkeys(trial for trial, _ in others))
+    what = f"{counted(len(others), 'replicate')} of {counted(len(found), 'trial')}"
+    return [f"{what} that the present plan does not ask for: {listed(found, MOST_NAMED)}"]
 
 
 def _number(value: Any) -> float:

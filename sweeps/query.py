@@ -16,7 +16,7 @@ import pandas as pd
 from sweeps.choosing import filtered
 from sweeps.errors import SpecError
 from sweeps.metrics import HISTORY, require_known
-from sweeps.origin import SPECTRA, Named, Origin, Root, Source, arrays_in, origin_of
+from sweeps.origin import SPECTRA, Named, Origin, Records, Root, Source, arrays_in, origin_of, unplanned
 from sweeps.wording import counted
 
 
@@ -40,7 +40,8 @@ def replicates(
         uri: Of MLflow, instead of `MLFLOW_TRACKING_URI` and the store inside the storage.
 
     Returns:
-        The rows, and in `.attrs["left_out"]` a sentence for everything that is not among them.
+        The rows, in `.attrs["left_out"]` a sentence for everything that is not among them, and in
+        `.attrs["included"]` one where the present plan does not ask for all that is.
 
     Raises:
         ExpressionError: `where` is no condition, or names no column; lists the columns.
@@ -54,9 +55,12 @@ def replicates(
 
 def _replicates(origin: Origin, where: str | None, select_on_test: bool) -> pd.DataFrame:
     table = origin.replicates()
-    pending = max(0, origin.planned - len(table))
+    asked_for = len(table) - (len(origin.unplanned()) if isinstance(origin, Records) else 0)
+    pending = max(0, origin.planned - asked_for)
     left_out = [f"{counted(pending, 'planned replicate')} not ended or not there yet"] if pending else []
-    return filtered(table, where, "replicate", select_on_test=select_on_test, left_out=left_out)
+    kept = filtered(table, where, "replicate", select_on_test=select_on_test, left_out=left_out)
+    kept.attrs["included"] = unplanned(origin, kept)
+    return kept
 
 
 def trials(
@@ -81,7 +85,9 @@ def trials(
     if metric is not None:
         require_known(metric)
     table = origin.trials([metric or origin.objective["metric"]])
-    return filtered(table, where, "trial", select_on_test=select_on_test)
+    kept = filtered(table, where, "trial", select_on_test=select_on_test)
+    kept.attrs["included"] = unplanned(origin, kept)
+    return kept
 
 
 def history(

@@ -8,6 +8,7 @@ Answers come from the records, or with `source="mlflow"` from an MLflow that the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -16,8 +17,8 @@ from sweeps import choosing
 from sweeps.answers import Answer, Answers
 from sweeps.errors import SpecError, SweepNotFound
 from sweeps.metrics import STATISTICS, refuse_test, require_known
-from sweeps.origin import Origin, Root, Source, origin_of
-from sweeps.wording import counted
+from sweeps.origin import MOST_NAMED, Origin, Records, Root, Source, origin_of, unplanned
+from sweeps.wording import counted, listed
 
 
 def best(
@@ -32,6 +33,7 @@ def best(
     pareto: str | Sequence[str] | None = None,
     allow_diverged: bool = False,
     select_on_test: bool = False,
+    planned: bool = False,
     source: Source = "records",
     storage: Root = None,
     uri: str | None = None,
@@ -50,6 +52,7 @@ def best(
             to be large and everything else small unless said otherwise.
         allow_diverged: Rank trials with a diverged or failed replicate by their other ones, instead of last.
         select_on_test: Allow `test_*` metrics; stamped on the answers.
+        planned: Only what the present plan asks for, and not what earlier ones have left; of records alone.
         source: `records`, or `mlflow` for a machine without them.
         storage: Of the records, instead of `RMT_STORAGE` and `./sweeps-data`.
         uri: Of MLflow, instead of `MLFLOW_TRACKING_URI` and the store inside the storage.
@@ -62,6 +65,8 @@ def best(
         TrackingError: MLflow does not answer, does not let us in, or is too old.
     """
     origin = origin_of(name, source, storage=storage, uri=uri)
+    if planned:
+        origin = _only_planned(origin)
     goal = origin.objective
     metric, statistic = metric or goal["metric"], statistic or goal["statistic"]
     mode = mode or goal["mode"]
@@ -88,7 +93,23 @@ def best(
             left_out.append(f"{counted(behind, 'trial')} {'not on the front' if pareto else 'after these'}")
     on_test = any(one.startswith("test_") for one in looked_at)
     found = (_answer(row, columns, origin, on_test, group) for group, rows in chosen for _, row in rows.iterrows())
-    return Answers(found, left_out)
+    included = [] if planned else unplanned(origin, pd.concat([rows for _, rows in chosen]))
+    return Answers(found, [*left_out, *_at_target(origin)], included)
+
+
+def _only_planned(origin: Origin) -> Records:
+    if not isinstance(origin, Records):
+        raise SpecError("planned: MLflow does not hold the plan; ask the records")
+    return replace(origin, only_planned=True)
+
+
+def _at_target(origin: Origin) -> list[str]:
+    """A sentence where trials stopped as they reached what was asked of them: they have no final numbers."""
+    from sweeps.stopping import successes
+
+    stops = successes(origin.folder) if isinstance(origin, Records) else {}
+    found = [f"trial {trial} ({stop.reason})" for trial, stop in stops.items()]
+    return [f"{counted(len(found), 'trial')} stopped at the target: {listed(found, MOST_NAMED)}"] if found else []
 
 
 def _candidates(
@@ -105,7 +126,8 @@ def _candidates(
     left_out: list[str] = list(table.attrs.get("left_out", ()))
     numbers = " and a ".join(columns)
     if not set(columns) <= set(table) or table[list(columns)].isna().any(axis=1).all():
-        raise SweepNotFound(f"sweep {origin.name!r} has no trial with a {numbers} yet")
+        reached = "".join(f"; {sentence}" for sentence in _at_target(origin))
+        raise SweepNotFound(f"sweep {origin.name!r} has no trial with a {numbers} yet{reached}")
     kept = table.dropna(subset=list(columns))
     if len(kept) < len(table):
         left_out.append(f"{counted(len(table) - len(kept), 'trial')} without a {numbers}")

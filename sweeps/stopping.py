@@ -24,7 +24,7 @@ from sweeps.goal import score_of, sign_of
 from sweeps.planning import PlannedTrial
 from sweeps.spec import Objective, SweepSpec
 from sweeps.status import Status
-from sweeps.stoppers import Curve, Look
+from sweeps.stoppers import STOPPERS, Curve, Look
 from sweeps.units import by_unit
 
 STOP = "stop.json"
@@ -53,6 +53,16 @@ def stop_of(sweep: Path, trial_id: str) -> Stop | None:
     except FileNotFoundError:
         return None
     return Stop(plain["epoch"], plain["reason"], plain["by"])
+
+
+def successes(sweep: Path) -> dict[str, Stop]:
+    """Trials that stopped because they have reached what was asked of them, by name; the earliest epoch first."""
+    found = {}
+    for path in sweep.glob(f"trials/*/{STOP}"):
+        stop = stop_of(sweep, path.parent.name)
+        if stop is not None and stop.by["kind"] in STOPPERS and STOPPERS[stop.by["kind"]].traits.get("success"):
+            found[path.parent.name] = stop
+    return dict(sorted(found.items(), key=lambda one: (one[1].epoch, one[0])))
 
 
 def _write(sweep: Path, trial_id: str, stop: Stop) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def counted(count: int, what: str) -> str:
     """A number of things.
@@ -19,3 +21,13 @@ def times(count: int) -> str:
     ('once', '3 times')
     """
     return "once" if count == 1 else f"{count} times"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first names, and how many there are beside.
+
+    >>> listed(["a", "b", "c"], 3), listed(["a", "b", "c"], 2)
+    ('a, b, c', 'a, b and 1 more')
+    """
+    beside = len(names) - most
+    return ", ".join(names[:most]) + (f" and {beside} more" if beside > 0 else "")

@@ -120,6 +120,7 @@ def best(
     allow_diverged: Annotated[
         bool, typer.Option(help="Do not rank trials with a diverged replicate last.")
     ] = False,
+    planned: Annotated[bool, typer.Option("--planned", help="Only what the present plan asks for.")] = False,
     form: AnswerFormat = TableFormat.TABLE,
     as_json: AsJson = False,
     write: Annotated[Path | None, typer.Option(help="Write the best one as a spec to launch again.")] = None,
@@ -137,13 +138,14 @@ def best(
         per=per,
         pareto=pareto,
         allow_diverged=allow_diverged,
+        planned=planned,
         **asked.question(),
     )
     if write is not None:
         write.write_text(answers[0].to_spec().to_yaml(resolved=True), encoding="utf-8")
         typer.echo(f"wrote {write}; launch it with: sweeps run {write}", err=True)
     _print_answers(answers, TableFormat.JSON if as_json else form)
-    tables.left_out(answers.left_out)
+    tables.left_out(answers.left_out, answers.included)
 
 
 def _print_answers(answers: Answers, form: TableFormat) -> None:
@@ -233,7 +235,7 @@ def _print(table: pd.DataFrame, form: TableFormat, parquet: Path | None, metric:
         typer.echo(table.to_csv(index=False), nl=False)
     else:
         tables.frame(table, metric)
-    tables.left_out(table.attrs.get("left_out", ()))
+    tables.left_out(table.attrs.get("left_out", ()), table.attrs.get("included", ()))
 
 
 def compare(

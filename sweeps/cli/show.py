@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sweeps.cli.tables import answers, short, verdicts
 from sweeps.cli.terminal import console
-from sweeps.wording import counted
+from sweeps.wording import counted, listed
 
 if TYPE_CHECKING:
     from sweeps.failures import Failure
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # A log that is not a terminal gets a line when something has changed, at most this often.
 LOG_SECONDS = 10.0
 WATCH_SECONDS = 2.0
+MOST_NAMED = 5
 
 
 class Display:
@@ -117,11 +118,13 @@ def launch(done: Launch, *, command: str, retry: str | None = None) -> None:
     from sweeps.failures import failures
     from sweeps.progress import duration
     from sweeps.ranking import best
+    from sweeps.stopping import successes
 
     name, storage = done.plan.spec.name, done.storage
     if not done.complete:
         why = done.why or "interrupted"
-        console.print(f"{escape(why)}; everything finished is kept. Go on with: [bold]{escape(command)}[/]")
+        said = f"{escape(why)}; everything finished is kept. Go on with: [bold]{escape(command)}[/]"
+        console.print(said, soft_wrap=True)
     elif done.trained:
         console.print(f"trained {counted(done.trained, 'replicate')} in {duration(done.wall_seconds)}")
     elif retry:
@@ -134,12 +137,14 @@ def launch(done: Launch, *, command: str, retry: str | None = None) -> None:
         planned = ((trial.trial_id, one.replicate_id) for trial in done.plan for one in trial.replicates)
         _failures(failures(storage / name, planned))
         console.print(f"with tracebacks: sweeps logs {name} TRIAL{where}", soft_wrap=True)
+    if done.statuses["stopped"]:
+        _at_target({trial: stop.reason for trial, stop in successes(storage / name).items()})
     for sentence in nodes.told(storage / name, done.started):
         console.print(escape(sentence), soft_wrap=True)
     if done.report is None:
         return
     if done.statuses["finished"]:
-        answers(best(name, storage=storage))
+        answers(best(name, planned=True, storage=storage))
     else:
         console.print(
             f"no replicate has finished; see what happened: sweeps logs {name} TRIAL{where}", soft_wrap=True
@@ -181,6 +186,13 @@ def _store(done: Launch) -> str:
     return f" --tracking-uri {without_password(uri)}"
 
 
+def _at_target(reasons: Mapping[str, str]) -> None:
+    """Trials that stopped as they reached their target: none of the best, since they have no final numbers."""
+    named = [f"trial {trial} ({reason})" for trial, reason in reasons.items()]
+    if named:
+        console.print(escape(f"stopped at the target: {listed(named, MOST_NAMED)}"), soft_wrap=True)
+
+
 def _failures(found: Sequence[Failure]) -> None:
     """Why replicates failed."""
     from sweeps.failures import lines
@@ -203,6 +215,8 @@ def status(found: Mapping[str, Any]) -> None:
         if field == "failures":
             console.print(f"{field}:")
             _failures([Failure(**failure) for failure in value])
+        elif field == "at_target":
+            _at_target({one["trial"]: one["reason"] for one in value})
         else:
             console.print(f"{field}: {escape(str(value))}", soft_wrap=True)
 

@@ -59,10 +59,11 @@ def answers(found: Sequence[Answer]) -> None:
         console.print("[bold]selected on the test set[/]: its test metrics are optimistic")
 
 
-def left_out(sentences: Sequence[str]) -> None:
-    """Say on standard error what is not among the answers."""
-    for sentence in sentences:
-        typer.echo(f"left out: {sentence}", err=True)
+def left_out(sentences: Sequence[str], included: Sequence[str] = ()) -> None:
+    """Say on standard error what is not among the answers, and what is though the plan does not ask for it."""
+    for word, said in (("left out", sentences), ("included", included)):
+        for sentence in said:
+            typer.echo(f"{word}: {sentence}", err=True)
 
 
 def _interval(row: Mapping[str, float], metric: str) -> str:

@@ -28,7 +28,7 @@ def plateau(
     return f"no gain of more than {min_gain:g} for {patience} epochs over {stood}"
 
 
-@STOPPERS.register(version=1)
+@STOPPERS.register(version=1, success=True)
 def target(look: Look, *, value: float, grace: Epochs = 1) -> str | None:
     """Stop a trial that has reached `value`, which is all that was asked of it."""
     if look.epoch < grace or look.score < look.sign * value:

@@ -118,6 +118,30 @@ def test_what_is_left_out_is_said(sweep: SweepOnDisk) -> None:
     assert "1 trial with a diverged or failed replicate" in front.left_out
 
 
+def test_what_the_present_plan_does_not_ask_for_is_said_and_left_out_when_asked_to(tmp_path: Path) -> None:
+    """A grid that lost a value, and replicates that were more before."""
+    made = SweepOnDisk(tmp_path, points={"training.optimiser.lr": [0.01, 0.05]}, seeds=3)
+    made.finish()
+    *kept, gone = made.trials
+    made.trials = [trial | {"replicates": trial["replicates"][:2]} for trial in kept]
+    made.write_plan()
+    everything = sweeps.best(made.name, storage=tmp_path)
+    assert {answer.n for answer in everything} == {3}
+    names = ", ".join(sorted(trial["trial_id"] for trial in [*kept, gone]))
+    assert everything.included == (f"6 replicates of 4 trials that the present plan does not ask for: {names}",)
+    present = sweeps.best(made.name, planned=True, storage=tmp_path)
+    assert {answer.n for answer in present} == {2}
+    assert {answer.trial_id for answer in present} == {trial["trial_id"] for trial in kept}
+    assert present.included == ()
+    assert sweeps.trials(made.name, storage=tmp_path).attrs["included"] == list(everything.included)
+    [said] = sweeps.replicates(made.name, where="seeds.initialisation == 2", storage=tmp_path).attrs["included"]
+    assert said.startswith("4 replicates of 4 trials")
+    done = CliRunner().invoke(app, ["best", made.name, "--storage", str(tmp_path)])
+    assert f"included: {everything.included[0]}" in done.stderr
+    with pytest.raises(SpecError, match="planned: MLflow does not hold the plan; ask the records"):
+        sweeps.best(made.name, planned=True, source="mlflow", storage=tmp_path)
+
+
 def test_a_front_holds_the_trials_that_no_other_beats_in_everything(sweep: SweepOnDisk) -> None:
     front = {a.trial_id for a in ask(sweep, "records", pareto=["validation_accuracy", "parameters_kept:min"])}
     table = sweeps.trials(sweep.name, where="n_diverged == 0", storage=sweep.storage).set_index("trial_id")

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from sweeps import records
+from sweeps import best, records
+from sweeps.cli import show
 from sweeps.data import load
-from sweeps.errors import SpecError
+from sweeps.errors import SpecError, SweepNotFound
+from sweeps.launch import Launch, _write_plan
+from sweeps.overview import status_of
 from sweeps.planning import Plan, PlannedTrial, make_plan
 from sweeps.spec import SweepSpec, build_spec
 from sweeps.stopping import STOP, Judge, settle, stop_of
@@ -174,7 +177,7 @@ def test_a_stop_stands_with_its_stopper_and_is_judged_again_by_another(tmp_path)
 
 
 @pytest.mark.slow
-def test_a_target_ends_what_has_reached_it_and_seeds_added_later_stop_where_the_trial_did(tmp_path):
+def test_a_target_ends_what_has_reached_it_and_seeds_added_later_stop_where_the_trial_did(tmp_path, capsys):
     sweep = tmp_path / "stopped"
     stopper = {"kind": "target", "metric": "train_loss", "mode": "min", "value": 1.5}
     space = {"training.optimiser.lr": {"grid": [0.2]}}
@@ -186,6 +189,42 @@ def test_a_target_ends_what_has_reached_it_and_seeds_added_later_stop_where_the_
     assert len(epochs) == 1
     assert max(epochs) < EPOCHS
     assert {r["status"] for r in records.records(sweep) if r["role"] == "pruned"} == {"stopped"}
+    launched = _launched(more, tmp_path)
+    [stopped] = [trial.trial_id for trial in more if trial.role == "pruned"]
+    said = f"trial {stopped} (target by train_loss mean: "
+    [reached] = status_of("stopped", tmp_path)["at_target"]
+    assert reached["trial"] == stopped
+    assert "has reached the target 1.5" in reached["reason"]
+    answers = best("stopped", storage=tmp_path)
+    assert stopped not in {answer.trial_id for answer in answers}
+    assert answers.left_out[-1].startswith(f"1 trial stopped at the target: {said}")
+    with pytest.raises(SweepNotFound, match=r"has no trial with a .* yet; 1 trial stopped at the target: trial"):
+        best("stopped", where='role == "pruned"', storage=tmp_path)
+    show.launch(launched, command="")
+    assert f"stopped at the target: {said}" in capsys.readouterr().out
+    fewer = plan_of(spec_of(stopper, space=space))
+    show.launch(_launched(fewer, tmp_path), command="")
+    [row] = [line.split() for line in capsys.readouterr().out.splitlines() if answers[0].trial_id in line]
+    assert "3" in row, "the seeds of the plan"
+    assert "4" not in row
+
+
+def _launched(plan: Plan, storage: Path) -> Launch:
+    """What a launch that has carried out the plan says of itself."""
+    _write_plan(storage / plan.spec.name, plan)
+    return Launch(
+        plan=plan,
+        storage=storage,
+        started=0,
+        trained=2,
+        statuses=plan.progress(storage / plan.spec.name).counts,
+        complete=True,
+        why="",
+        tracking_uri=None,
+        lag=None,
+        report=storage,
+        wall_seconds=1.0,
+    )
 
 
 def test_a_decision_that_died_with_its_driver_is_made_at_the_next_launch(tmp_path):
