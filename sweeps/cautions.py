@@ -25,7 +25,7 @@ def cautions(made: Plan) -> list[str]:
     found: dict[str, None] = {}
     seen: set[str] = set()
     texts = Texts()
-    pruned = (planned for planned in made if planned.role == "pruned")
+    pruned = (planned for planned in made.expected if planned.role == "pruned")
     for trial in (planned.spec for planned in one_of_each(pruned, "data", "model", "prune")):
         key = texts(trial.data, trial.model, trial.prune)
         if key not in seen:
@@ -37,7 +37,7 @@ def cautions(made: Plan) -> list[str]:
 def _too_large(made: Plan) -> Iterator[str]:
     """Trials that do not fit into this machine's memory; the one they are sent to may have more."""
     asked = made.spec.resources.stack
-    for planned in one_of_each_size(made):
+    for planned in one_of_each_size(made.expected):
         count = len(planned.replicates)
         try:
             fitting = most_here(planned, made.spec.resources)

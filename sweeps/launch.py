@@ -93,8 +93,12 @@ def plan(
     if search is None:
         made = extended(made, folder)
     progress = made.progress(folder)
+    if search is not None:
+        from sweeps.search.outlook import outlook_of
+
+        made = replace(made, outlook=outlook_of(search))
     # What is recorded has fitted.
-    asked = search.representatives() if search else (trial for trial in made if progress.to_train(trial))
+    asked = made.outlook.ends if made.outlook else (trial for trial in made if progress.to_train(trial))
     if problems := list(dict.fromkeys(_misfits(asked))):
         raise SpecError(problems)
     return made, progress

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from pydantic import BaseModel
 
@@ -26,6 +26,9 @@ from sweeps.spec import SweepSpec
 from sweeps.status import Status
 from sweeps.texts import Texts
 from sweeps.trial_spec import Data, TrialSpec
+
+if TYPE_CHECKING:
+    from sweeps.search.outlook import Outlook
 
 FINAL = frozenset(status.value for status in Status if status.is_final)
 Fingerprint = Callable[[Data], str]
@@ -141,18 +144,27 @@ class Plan:
     Attributes:
         points_left_out: Points of the design that `budget.max_trials` has no room for.
         search: The log of an adaptive search, whose trials are planned as it goes; None for an explicit design.
+        outlook: What such a search has yet to train, where that was asked for.
     """
 
     spec: SweepSpec
     trials: tuple[PlannedTrial, ...]
     points_left_out: int = 0
     search: Document | None = None
+    outlook: Outlook | None = None
 
     def __iter__(self) -> Iterator[PlannedTrial]:
         return iter(self.trials)
 
     def __len__(self) -> int:
         return len(self.trials)
+
+    @property
+    def expected(self) -> Plan:
+        """The plan with stand-ins for the trials that a search is yet to choose."""
+        if self.outlook is None:
+            return self
+        return replace(self, trials=(*self.trials, *self.outlook.trials, *self.outlook.twins), outlook=None)
 
     @property
     def replicates(self) -> int:

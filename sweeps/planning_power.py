@@ -8,6 +8,7 @@ from typing import Any
 from sweeps.planning import Plan
 from sweeps.seeds import SOURCES
 from sweeps.spec_replicates import Replicates
+from sweeps.wording import counted
 
 LEVEL, POWER = 0.95, 0.8
 """The level of the comparisons that reports make, and the share of experiments that would find the effect."""
@@ -40,7 +41,8 @@ class Detectable:
             else f"a difference in means of {self.difference:.2f} standard deviations (of the differences by seed)"
         )
         ratio = "no ratio of variances" if self.ratio is None else f"a ratio of variances of {self.ratio:.3g}"
-        return f"{self.seeds} seeds, {where}: {difference} and {ratio} are found in {POWER:.0%} of experiments"
+        seeds = counted(self.seeds, "seed")
+        return f"{seeds}, {where}: {difference} and {ratio} are found in {POWER:.0%} of experiments"
 
     def document(self) -> dict[str, Any]:
         """Plain values."""
@@ -60,7 +62,8 @@ def detectable(made: Plan) -> list[Detectable]:
     sizes = [_units(replicates)]
     if replicates.until is not None:
         sizes.append(replicates.until.max)
-    family = sum(trial.twin is not None and trial.role == "pruned" for trial in made)
+    planned = {trial.trial_id for trial in made if trial.role == "twin"}  # a search has twins of its best only
+    family = sum(trial.twin in planned and trial.role == "pruned" for trial in made)
     families = [1, family] if family > 1 else [1]
     return [_of(n, comparisons) for n in dict.fromkeys(sizes) for comparisons in families]
 

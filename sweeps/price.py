@@ -91,6 +91,7 @@ def price(
     forks: Forks | None = None,
     slots: int | None = None,
     pilot: Mapping[str, Pace] | None = None,
+    ends: Sequence[PlannedTrial] = (),
 ) -> Price:
     """Estimate what training the rest of a plan takes.
 
@@ -101,6 +102,7 @@ def price(
         forks: What need not be trained since a sibling has been there.
         slots: Trials at once; by default as many as this machine has processors (or GPUs) for.
         pilot: Paces by shape, used where nothing is recorded.
+        ends: Trials that are not of the plan and may be as large as those that a search is yet to choose.
     """
     shapes, starts = Shapes(), (forks or Forks()).starts
     wanted = [(trial, len(left)) for trial in made if (left := progress.to_train(trial))]
@@ -111,7 +113,7 @@ def price(
     paces, measuring, read = _recorded(made, progress, sweep, shapes, set(work))
     paces = dict(pilot or {}) | paces
     slots = slots or slots_here(made.spec.resources)
-    memory = _memory([trial for trial, _ in wanted], made.spec.resources)
+    memory = _memory([*(trial for trial, _ in wanted), *(ends if wanted else ())], made.spec.resources)
     costly = _costly_measures([trial for trial, _ in wanted])
     asked = [(shapes.measured(trial.spec), n) for trial, n in wanted if id(trial.spec.measures) in costly]
     unknown = [shape for shape in work if shape not in paces]

@@ -10,7 +10,7 @@ from typing import Any
 
 from sweeps.forks import Forks, plan_forks
 from sweeps.packing import NEVER, Packed, plan_packs
-from sweeps.planning import Plan, Progress
+from sweeps.planning import Plan, PlannedTrial, Progress
 from sweeps.price import Price, price, recorded_shapes, slots_here, slots_of
 from sweeps.price_pilot import Pilot, pilot
 
@@ -51,7 +51,7 @@ def quote(
     with_pilot: bool = False,
     tell: Callable[[Pilot], None] = lambda one: None,
 ) -> Quote:
-    """The price of what is left of a plan.
+    """The price of what is left of a plan; trials that a search is yet to choose are priced at random points.
 
     Args:
         made: The plan.
@@ -68,12 +68,17 @@ def quote(
     resources = made.spec.resources
     given = cpus is not None or gpus is not None
     slots = slots_of(resources, cpus=cpus, gpus=gpus) if given else slots_here(resources)
+    ends: Sequence[PlannedTrial] = ()
+    if made.outlook is not None:
+        slots, ends = min(slots, made.spec.design.options["at_once"] or slots), made.outlook.ends
+        made = made.expected
+        progress = made.progress(sweep)
     pilots: Sequence[Pilot] = ()
     if with_pilot:
         pilots = pilot(made, progress, recorded_shapes(made, progress, sweep), tell=tell)
-    forks = plan_forks(made, progress, sweep, resources)
+    forks = plan_forks(made, progress, sweep, resources) if made.search is None else Forks()
     paces = {one.shape: one.pace for one in pilots}
-    found = price(made, progress, sweep, forks=forks, slots=slots, pilot=paces)
+    found = price(made, progress, sweep, forks=forks, slots=slots, pilot=paces, ends=ends)
     return Quote(found, forks, _packed(made, progress, sweep, forks, found), pilots)
 
 

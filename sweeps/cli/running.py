@@ -141,6 +141,8 @@ def _plan(
     power = detectable(made)
     if as_json:
         known = {"recorded": dict(progress.counts), "others": progress.others, **found.document()}
+        if made.outlook is not None:
+            known["to_come"] = made.outlook.document()
         known["detectable"] = [one.document() for one in power]
         typer.echo(json.dumps(made.document() | known, indent=1))
         return
@@ -149,8 +151,9 @@ def _plan(
         typer.echo(found.forks.line())
     if found.packed.sizes or made.spec.resources.pack != "never":
         typer.echo(found.packed.line())
-    if made.search is None or found.price.trials:
-        typer.echo(found.price.line())
+    typer.echo(found.price.line())
+    if made.outlook is not None and made.outlook.trials and found.price.seconds is not None:
+        show.priced(made.outlook)
     for one in power:
         typer.echo(one.line())
     _warn(_cautions(made))

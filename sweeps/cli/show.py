@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sweeps.launch import Launch
     from sweeps.planning import Plan, Progress
     from sweeps.progress import SweepProgress
+    from sweeps.search.outlook import Outlook
     from sweeps.tracking import Lag
 
 # A log that is not a terminal gets a line when something has changed, at most this often.
@@ -77,7 +78,7 @@ def plan(made: Plan, progress: Progress) -> None:
     twins = sum(trial.role == "twin" for trial in made)
     console.print(
         f"[bold]{made.spec.name}[/]: {counted(len(made), 'trial')} ({counted(twins, 'unpruned twin')}), "
-        f"{counted(made.replicates, 'replicate')}"
+        f"{counted(made.replicates, 'replicate')}" + (" so far" if made.search is not None else "")
     )
     if made.points_left_out:
         console.print(f"budget.max_trials leaves {counted(made.points_left_out, 'point')} of the design out")
@@ -88,9 +89,8 @@ def plan(made: Plan, progress: Progress) -> None:
         console.print(
             f"{made.spec.design.kind}: {most} trials at most, chosen as it goes; {recorded} are recorded"
         )
-    to_train = sum(len(progress.to_train(trial)) for trial in made)
-    states = ", ".join(f"{count} {state}" for state, count in sorted(progress.counts.items()))
-    console.print(f"states: {states}; a launch trains {to_train}")
+    states = ", ".join(f"{count} {state}" for state, count in sorted(progress.counts.items())) or "nothing yet"
+    console.print(f"states: {states}; a launch trains {_to_train(made, progress)}", soft_wrap=True)
     if adaptive := line(made):
         console.print(adaptive, soft_wrap=True)
     if progress.others:
@@ -99,6 +99,31 @@ def plan(made: Plan, progress: Progress) -> None:
             if progress.others > 1
             else "1 record of another configuration stays as it is and is not part of this"
         )
+
+
+def _to_train(made: Plan, progress: Progress) -> str:
+    """How many replicates a launch trains; of a search how many at most, and of what."""
+    left = [count for trial in made if (count := len(progress.to_train(trial)))]
+    coming = made.outlook
+    if coming is None or progress.only is not None or not (coming.left or coming.twins or coming.has_front):
+        return str(sum(left))
+    parts = [counted(len(left), "trial") + " begun or planned"] if left else []
+    parts += [counted(len(coming.trials), "trial") + " to choose"] if coming.left else []
+    parts += [counted(len(coming.twins), "twin") + " of the best"] if coming.twins else []
+    said = f"{counted(sum(left) + coming.replicates, 'replicate')} at most ({', '.join(parts)})"
+    if coming.has_front:
+        said += ", and the twins of the trials on the front"
+    if len(coming.trials) < coming.left:
+        said += f"; {coming.left} trials are left and the space seems to have no more points"
+    return said
+
+
+def priced(coming: Outlook) -> None:
+    """Say what the price of a search is the price of."""
+    said = "trials that are to choose are priced as if drawn at random from the space"
+    if coming.has_front:
+        said += "; the twins of the front are not in the price"
+    console.print(said, soft_wrap=True)
 
 
 def plan_trials(made: Plan, progress: Progress) -> None:
@@ -118,6 +143,7 @@ def launch(done: Launch, *, command: str, retry: str | None = None) -> None:
     from sweeps.failures import failures
     from sweeps.progress import duration
     from sweeps.ranking import best
+    from sweeps.search.outlook import fell_short
     from sweeps.stopping import successes
 
     name, storage = done.plan.spec.name, done.storage
@@ -129,8 +155,10 @@ def launch(done: Launch, *, command: str, retry: str | None = None) -> None:
         console.print(f"trained {counted(done.trained, 'replicate')} in {duration(done.wall_seconds)}")
     elif retry:
         console.print(f"nothing to retry: no latest attempt at a replicate ended so ({retry})")
-    else:
+    elif done.statuses:
         console.print("nothing to train: every replicate has its record")
+    if done.complete and not retry and (said := fell_short(done.plan)):
+        console.print(said, soft_wrap=True)
     console.print("replicates: " + ", ".join(f"{n} {state}" for state, n in sorted(done.statuses.items())))
     where = _where(done)
     if done.statuses["failed"]:

@@ -46,12 +46,16 @@ class Search:
         spec: With an adaptive design.
         sweep: The sweep's folder; it need not exist.
         fingerprint: Gives the fingerprint of a data set.
+
+    Attributes:
+        places: The cells of the crossed dimensions, each with a study of its own.
+        unfinished: Trials that an earlier launch began, and twins, which are next to train.
     """
 
     def __init__(self, spec: SweepSpec, sweep: Path, fingerprint: Fingerprint) -> None:
         self.spec, self._sweep, self._fingerprint = spec, sweep, once_per_data(fingerprint)
         self._options = spec.design.options
-        self._cells = cells(spec)
+        self.places = cells(spec)
         self._assembly = Assembly(spec.trial_document())
         self._exclusions = read_exclusions(spec, self._assembly)
         self._namer, self._seeds = Namer(), crossed(spec.replicates)
@@ -61,7 +65,7 @@ class Search:
         self._forget()
         if not all(self._note(event) for event in _read_log(spec, sweep)):
             self._forget()
-        self._unfinished = deque(t for t in self.plan if not self._is_settled(t))
+        self.unfinished = deque(t for t in self.plan if not self._is_settled(t))
 
     def _forget(self) -> None:
         """Begin with an empty log."""
@@ -77,7 +81,7 @@ class Search:
         """Take over an event; false when its trial would have another name today."""
         self._log.append(event)
         if "ask" in event:
-            cell = self._cells[event["cell"]]
+            cell = self.places[event["cell"]]
             trial = self._planned(point_at(cell, event["drawn"]))
             name = event["ask"]
             self.trials[name], self._cell_of[name], self._drawn[name] = trial, event["cell"], event["drawn"]
@@ -88,7 +92,7 @@ class Search:
         if "tell" in event:
             self._told.add(event["tell"])
         if "twin" in event:
-            twin = self._twin(self.trials[event["of"]])
+            twin = self.twin_of(self.trials[event["of"]])
             self.twins[event["twin"]] = twin
             return twin.trial_id == event["twin"]
         return True
@@ -97,7 +101,8 @@ class Search:
         trial = self._assembly.trial(point)
         return plan_trial(trial, point, self._fingerprint(trial.data), self._seeds, namer=self._namer)
 
-    def _twin(self, trial: PlannedTrial) -> PlannedTrial:
+    def twin_of(self, trial: PlannedTrial) -> PlannedTrial:
+        """The same trial, unpruned."""
         point = {path: value for path, value in trial.point.items() if not path.startswith("prune.")}
         return plan_trial(trial.spec.twin, point, trial.fingerprint, self._seeds, namer=self._namer)
 
@@ -127,7 +132,7 @@ class Search:
     def representatives(self) -> Plan:
         """Trials at every end of every dimension, for whatever is checked before anything is drawn."""
         points = [
-            *(cell.point({}) for cell in self._cells),
+            *(cell.point({}) for cell in self.places),
             *witnesses(self.spec, space_of(self.spec)),
         ]
         kept = (point for point in points if not is_excluded(point, self._exclusions, self._assembly))
@@ -138,10 +143,10 @@ class Search:
 
         What an earlier launch had begun comes first; twins of the best come last.
         """
-        trial = self._unfinished.popleft() if self._unfinished else self._suggest()
+        trial = self.unfinished.popleft() if self.unfinished else self._suggest()
         if trial is None and not self._running:
             self._plan_twins()
-            trial = self._unfinished.popleft() if self._unfinished else None
+            trial = self.unfinished.popleft() if self.unfinished else None
         if trial is not None:
             self._running.add(trial.trial_id)
             folder = records.trial_folder(self._sweep, trial.trial_id)
@@ -149,9 +154,14 @@ class Search:
         return trial
 
     @property
+    def is_open(self) -> bool:
+        """Whether it goes on drawing: neither has it trials enough nor is every cell searched through."""
+        return bool(self._open_cells())
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing is left to begin or to wait for."""
-        return not (self._running or self._unfinished or self._open_cells() or self._missing_twins())
+        return not (self._running or self.unfinished or self._open_cells() or self.missing_twins())
 
     def end(self, trial: PlannedTrial) -> None:
         """A trial has ended, however it did."""
@@ -171,7 +181,7 @@ class Search:
         if len(self.trials) >= self.most:
             return []
         asked = Counter(self._cell_of.values())
-        left = [cell for cell in range(len(self._cells)) if self._dropped[cell] < MOST_DROPS]
+        left = [cell for cell in range(len(self.places)) if self._dropped[cell] < MOST_DROPS]
         return sorted(left, key=lambda cell: asked[cell])
 
     def _suggest(self) -> PlannedTrial | None:
@@ -185,7 +195,7 @@ class Search:
         study = self._studies[cell]
         while self._dropped[cell] < MOST_DROPS:
             number, drawn = study.ask()
-            trial = self._new_trial(point_at(self._cells[cell], drawn))
+            trial = self.new_trial(point_at(self.places[cell], drawn))
             if trial is None:
                 study.drop(number)
                 self._note({"drop": cell})
@@ -196,7 +206,7 @@ class Search:
         storage.write_json(self._sweep / "plan.json", self.plan.document(), indent=None)
         return None
 
-    def _new_trial(self, point: Point) -> PlannedTrial | None:
+    def new_trial(self, point: Point) -> PlannedTrial | None:
         """The trial at a point; None if it is excluded, can not be, or is one of those before."""
         if is_excluded(point, self._exclusions, self._assembly):
             return None
@@ -211,7 +221,7 @@ class Search:
         if self._studies:
             return
         sampler, objectives = SEARCHERS[self.spec.design.kind].function, len(self.spec.goals)
-        for number, cell in enumerate(self._cells):
+        for number, cell in enumerate(self.places):
             seed = int.from_bytes(hashlib.sha256(f"{self._options['seed']} {number}".encode()).digest()[:4], "big")
             self._studies.append(Study(cell, sampler(seed >> 1, **self._options), objectives))
         for event in self._log:
@@ -259,13 +269,13 @@ class Search:
         return all(is_settled(self._sweep, trial.trial_id, r.replicate_id) for r in trial.replicates)
 
     def _plan_twins(self) -> None:
-        for trial in self._missing_twins():
-            twin = self._twin(trial)
+        for trial in self.missing_twins():
+            twin = self.twin_of(trial)
             if twin.trial_id not in self.twins:
                 self._add({"twin": twin.trial_id, "of": trial.trial_id})
-                self._unfinished.append(self.twins[twin.trial_id])
+                self.unfinished.append(self.twins[twin.trial_id])
 
-    def _missing_twins(self) -> list[PlannedTrial]:
+    def missing_twins(self) -> list[PlannedTrial]:
         """The best trials of each cell whose twins are not planned yet."""
         if not self.spec.baseline:
             return []
@@ -277,7 +287,7 @@ class Search:
 
         One that was stopped is among them only where all were.
         """
-        for number in range(len(self._cells)):
+        for number in range(len(self.places)):
             mine = [(t, self.scores(t)) for name, t in self.trials.items() if self._cell_of[name] == number]
             sound = [(trial, scores) for trial, scores in mine if min(scores) > -math.inf]
             sound = [pair for pair in sound if stop_of(self._sweep, pair[0].trial_id) is None] or sound

@@ -35,6 +35,7 @@ stopper: {kind: plateau, patience: 2, min_gain: 0.02}
 def test_a_search_stops_what_does_not_learn_and_ends_with_the_twins_of_its_best(tmp_path: Path):
     searched = launch(tmp_path, SPEC)
     assert "tpe: 8 trials at most, chosen as it goes; 0 are recorded" in searched.output
+    assert "a launch trains 20 replicates at most (8 trials to choose, 2 twins of the best)" in searched.output
     found = list(records.records(searched.folder))
     drawn = {r["trial_id"]: r for r in found if r["role"] == "pruned"}
     twins = {r["trial_id"]: r for r in found if r["role"] == "twin"}

@@ -64,9 +64,12 @@ def test_check_and_plan_need_nothing_but_the_spec(spec, tmp_path):
     assert "packs: 2 of 2 trials; 2 trials alone: left over of their kind" in shown
     searched = ("--set", "resources.pack=auto", "--set", "design={kind: tpe, trials: 4}")
     space = ("--set", "space={training.l1: {uniform: [0, 0.1]}}")
-    assert "packs: none; tpe chooses them one by one" in ask(
-        "plan", spec, "--storage", tmp_path / "none", *searched, *space
+    shown = ask("plan", spec, "--storage", tmp_path / "none", *searched, *space)
+    assert "packs: none; 5 trials alone: tpe chooses them one by one" in shown
+    assert "a launch trains 10 replicates at most (4 trials to choose, 1 twin of the best)" in shown.replace(
+        "\n", " "
     )
+    assert "memory up to " in shown
     assert not (tmp_path / "none").exists()
 
 
