@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from sweeps.errors import SpecError
 from sweeps.planning import Plan, PlannedTrial, one_of_each
+from sweeps.points import cells
 from sweeps.spec_means import Resources
 from sweeps.texts import Texts
 from sweeps.trial_spec import TrialSpec
+from sweeps.wording import counted
 
 if TYPE_CHECKING:
     from sweeps.data import Dataset
+    from sweeps.spec import SweepSpec
 
 SURELY_LARGE = 64
 """Singular values from which on no rule or noise estimator finds a layer too small."""
 
 
 def cautions(made: Plan) -> list[str]:
-    """A sentence for each configuration of the plan that can not be pruned, or not be held in memory here."""
+    """Sentences: configurations that can not be pruned or not be held in memory here, settings without effect."""
     from sweeps.data import load
 
     found: dict[str, None] = {}
@@ -31,7 +35,41 @@ def cautions(made: Plan) -> list[str]:
         if key not in seen:
             seen.add(key)
             found |= dict.fromkeys(_too_small(trial, load(trial.data)))
-    return [*found, *_too_large(made)]
+    return [*found, *_too_large(made), *_without_effect(made), *_drawn_twice(made.spec)]
+
+
+def _without_effect(made: Plan) -> Iterator[str]:
+    """Settings that can never come to bear in this sweep, or on this machine."""
+    spec, cores = made.spec, os.cpu_count() or 1
+    if spec.resources.cpus > cores:
+        yield f"not for this machine: resources.cpus: a trial wants {spec.resources.cpus:g}, and it has {cores}"
+    hours, minutes = spec.budget.max_hours, spec.limits.trial_minutes
+    if hours is not None and minutes is not None and minutes > 60 * hours:
+        yield (
+            f"limits.trial_minutes: {minutes:g} ends no trial: a launch ends after {60 * hours:g} minutes "
+            f"(budget.max_hours: {hours:g})"
+        )
+    best = spec.stopper.options.get("best") if spec.stopper else None
+    if best is not None:
+        from sweeps.stopping import prunes, takes_part
+
+        any_pruned = prunes(spec)
+        judged = sum(takes_part(trial, any_pruned) for trial in made.expected)
+        if best >= judged:
+            yield (
+                f"stopper.best: the best {best} are never stopped, and the sweep has {counted(judged, 'trial')} "
+                "that may be: nothing is ever stopped"
+            )
+
+
+def _drawn_twice(spec: SweepSpec) -> Iterator[str]:
+    """That a space of few values has given fewer different points than a design asked for."""
+    asked = spec.design.options.get("points")
+    if asked is None or any(dimension.is_continuous for dimension in spec.space.values()):
+        return
+    found = min(len(spec.design.entry.function(cell, **spec.design.options)) for cell in cells(spec))
+    if found < asked:
+        yield f"design.points: of {asked} draws {found} differ; the others are points that are there already"
 
 
 def _too_large(made: Plan) -> Iterator[str]:

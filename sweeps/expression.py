@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import operator
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +44,7 @@ class Expression:
     text: str
     names: frozenset[str]
     _evaluate: Evaluate = field(repr=False, compare=False)
+    _orders: tuple[_Order, ...] = field(default=(), repr=False, compare=False)
 
     def __call__(self, values: Values) -> bool:
         """Whether the condition holds; a name that is missing counts as `null`.
@@ -51,6 +53,45 @@ class Expression:
             ExpressionError: Arithmetic with something that is not a number.
         """
         return bool(self._evaluate(values))
+
+    def require_order(self, samples: Iterable[Values]) -> None:
+        """Refuse a comparison by size that can hold for none of these values: text against a number.
+
+        What is `null` in all of them is let pass: a name may have a value elsewhere.
+
+        Raises:
+            ExpressionError: Names the comparison and two values that have no order.
+        """
+        given = list(samples)
+        for order in self._orders:
+            found = [
+                (left, right) for left, right in map(order.sides, given) if not (left is None or right is None)
+            ]
+            if found and not any(_are_alike(left, right) for left, right in found):
+                left, right = found[0]
+                raise order.refusal(f"compares {left!r} with {right!r}, and neither is above the other")
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A comparison by size.
+
+    Attributes:
+        left: One side.
+        right: The other.
+        refusal: Makes an error that says where it is.
+    """
+
+    left: Evaluate
+    right: Evaluate
+    refusal: Callable[[str], ExpressionError]
+
+    def sides(self, values: Values) -> tuple[Any, Any]:
+        """Both values; nothing where they can not be had."""
+        try:
+            return self.left(values), self.right(values)
+        except ExpressionError:
+            return None, None  # told where the condition is evaluated
 
 
 def parse(text: str, known_names: Collection[str]) -> Expression:
@@ -72,7 +113,7 @@ def parse(text: str, known_names: Collection[str]) -> Expression:
         raise ExpressionError(f"{text!r} is nested more than {DEEPEST} levels deep")
     reader = _Reader(text, known_names)
     evaluate = reader.condition(tree)
-    return Expression(text, frozenset(reader.names), evaluate)
+    return Expression(text, frozenset(reader.names), evaluate, tuple(reader.orders))
 
 
 def _where(text: str, position: int) -> str:
@@ -95,6 +136,7 @@ class _Reader:
     def __init__(self, text: str, known: Collection[str]) -> None:
         self.text, self.known = text, known
         self.names: set[str] = set()
+        self.orders: list[_Order] = []
 
     def condition(self, node: ast.expr) -> Evaluate:
         """What is true or false: a comparison, a combination of conditions, or a name."""
@@ -120,6 +162,11 @@ class _Reader:
         pairs = [
             (_COMPARISONS[type(op)], left, right)
             for op, left, right in zip(node.ops, values, values[1:], strict=False)
+        ]
+        self.orders += [
+            _Order(left, right, functools.partial(self._refusal, node))
+            for op, left, right in zip(node.ops, values, values[1:], strict=False)
+            if isinstance(op, _BY_SIZE)
         ]
         return lambda given: all(holds(left(given), right(given)) for holds, left, right in pairs)
 
@@ -191,10 +238,13 @@ def _ordered(holds: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
     """An order for numbers among themselves and for text among itself; anything else has none."""
 
     def compare(left: Any, right: Any) -> bool:
-        alike = (_is_number(left) and _is_number(right)) or (isinstance(left, str) and isinstance(right, str))
-        return alike and holds(left, right)
+        return _are_alike(left, right) and holds(left, right)
 
     return compare
+
+
+def _are_alike(left: Any, right: Any) -> bool:
+    return (_is_number(left) and _is_number(right)) or (isinstance(left, str) and isinstance(right, str))
 
 
 def _equal(left: Any, right: Any) -> bool:
@@ -208,6 +258,7 @@ def _inside(left: Any, right: Any) -> bool:
     return isinstance(right, list | tuple) and any(_equal(left, item) for item in right)
 
 
+_BY_SIZE = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: _equal,
     ast.NotEq: lambda left, right: not _equal(left, right),

@@ -28,6 +28,8 @@ FINAL = {
     "parameters": "number of parameters kept, biases included",
 }
 KNOWN = HISTORY | FINAL
+SHARES = frozenset({"train_accuracy", "validation_accuracy", "parameters_kept"})
+"""Those of each epoch that lie between 0 and 1."""
 # What is said of a metric over the replicates of a trial, as METRIC.STATISTIC.
 STATISTICS = ("mean", "median", "sd", "ci_low", "ci_high", "iqm")
 # Of its intervals.

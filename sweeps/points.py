@@ -62,11 +62,14 @@ def read_exclusions(spec: SweepSpec, assembly: Assembly) -> list[Expression]:
     """
     if not spec.exclude:
         return []
-    known = assembly.names(witnesses(spec, space_of(spec))) | set(spec.space)
+    seen = list(witnesses(spec, space_of(spec)))
+    known = assembly.names(iter(seen)) | set(spec.space)
+    samples = [TrialValues(assembly, point) for point in seen or [{}]]
     problems, read = [], []
     for number, text in enumerate(spec.exclude):
         try:
             read.append(parse(text, known))
+            read[-1].require_order(samples)
         except ExpressionError as error:
             problems.append(Problem(f"exclude.{number}", str(error)))
     if problems:

@@ -77,6 +77,11 @@ class Dimension(Closed):
         return self.integers is not None or self.logintegers is not None
 
     @property
+    def is_continuous(self) -> bool:
+        """Whether no value is drawn twice."""
+        return self.grid is None and not self.is_whole and self.step is None
+
+    @property
     def is_numeric(self) -> bool:
         """Whether every value is a number."""
         return self.grid is None or all(

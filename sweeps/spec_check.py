@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sweeps import points
 from sweeps.assembly import Assembly
 from sweeps.errors import Problem, SpecError
+from sweeps.seeds import SOURCES
 from sweeps.space import Space
 from sweeps.trial_spec import TrialSpec
 
@@ -41,6 +43,7 @@ def problems_of(spec: SweepSpec) -> Iterable[Problem]:
         yield from error.problems
     yield from _check_space(spec, points.space_of(spec))
     yield from _check_stopper(spec)
+    yield from _check_goals(spec)
     yield from _check_search(spec)
 
 
@@ -126,6 +129,14 @@ def _check_stopper(spec: SweepSpec) -> Iterable[Problem]:
         from sweeps.stoppers.check import problems
 
         yield from problems(spec)
+
+
+def _check_goals(spec: SweepSpec) -> Iterable[Problem]:
+    count = math.prod(len(spec.replicates.seeds(source)) for source in SOURCES)
+    for goal in spec.goals:
+        if count < 2 and goal.statistic not in ("mean", "median", "iqm"):
+            message = f"{goal.metric}.{goal.statistic} needs 2 or more replicates of a trial; got {count}"
+            yield Problem("replicates", message)
 
 
 def _check_search(spec: SweepSpec) -> Iterable[Problem]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sweeps.errors import Problem
 from sweeps.points import cells
-from sweeps.seeds import SOURCES
 
 if TYPE_CHECKING:
     from sweeps.spec import SweepSpec
@@ -34,16 +32,7 @@ def problems(spec: SweepSpec) -> Iterator[Problem]:
         yield Problem("objectives", f"{kind} follows one objective; got {len(spec.goals)}; use nsga2, or give one")
     if spec.replicates.until is not None:
         yield Problem("replicates.until", f"seeds are not added while {kind} searches; allowed: null")
-    yield from _too_few_replicates(spec)
     yield from _unknown_data(spec)
-
-
-def _too_few_replicates(spec: SweepSpec) -> Iterator[Problem]:
-    count = math.prod(len(spec.replicates.seeds(source)) for source in SOURCES)
-    for goal in spec.goals:
-        if count < 2 and goal.statistic not in ("mean", "median", "iqm"):
-            message = f"{goal.metric}.{goal.statistic} needs 2 or more replicates of a trial; got {count}"
-            yield Problem("replicates", message)
 
 
 def _unknown_data(spec: SweepSpec) -> Iterator[Problem]:

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sweeps.errors import Problem
-from sweeps.metrics import HISTORY
+from sweeps.metrics import HISTORY, SHARES
 from sweeps.seeds import SOURCES
+
+LEVELS = ("mean", "median", "iqm")
+"""Statistics that lie between the least and the greatest value."""
 
 if TYPE_CHECKING:
     from sweeps.spec import SweepSpec
@@ -24,14 +27,24 @@ def problems(spec: SweepSpec) -> Iterator[Problem]:
         yield Problem(
             named, f"{goal.metric!r} is no metric that each epoch reports, for a stopper; known: {known}"
         )
-    if stopper.metric not in (None, spec.objective.metric) and stopper.mode is None:
+    elif stopper.metric not in (None, spec.objective.metric) and stopper.mode is None:
         yield Problem("stopper.mode", f"is required with another metric than the objective's, {stopper.metric}")
     allowed = stopper.entry.traits.get("statistics")
     if allowed and goal.statistic not in allowed:
         message = f"{stopper.kind} judges by {', '.join(allowed)}; got {goal.statistic}"
         yield Problem("stopper.statistic", message)
+    yield from _out_of_reach(spec)
     yield from _too_few_replicates(spec)
     yield from _too_late(spec)
+
+
+def _out_of_reach(spec: SweepSpec) -> Iterator[Problem]:
+    """A target that a share can not have."""
+    goal, stopper = spec.stopping_goal, spec.stopper
+    assert stopper is not None  # noqa: S101 - a programming error, not an input
+    value = stopper.options.get("value") if stopper.kind == "target" else None
+    if value is not None and goal.metric in SHARES and goal.statistic in LEVELS and not 0 <= value <= 1:
+        yield Problem("stopper.value", f"{value:g} is no value of {goal.metric}, a share; allowed: 0 to 1")
 
 
 def _too_few_replicates(spec: SweepSpec) -> Iterator[Problem]:

@@ -89,3 +89,44 @@ def test_a_stack_that_is_asked_for_and_does_not_fit_is_named(share: float, said:
         with pytest.raises(SpecError, match=f"resources.stack: {count} replicates at once need"):
             run(spec, storage=tmp_path)
         assert not (tmp_path / "tiny" / "plan.json").exists()
+
+
+LR = {"training.optimiser.lr": {"grid": [0.01, 0.1]}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"stopper": {"kind": "statistical", "best": 2}},
+            "stopper.best: the best 2 are never stopped, and the sweep has 2 trials that may be: nothing is ever",
+        ),
+        ({"stopper": {"kind": "statistical"}}, None),
+        (
+            {"design": {"kind": "random", "points": 10}},
+            "design.points: of 10 draws 2 differ; the others are points that are there already",
+        ),
+        ({"design": {"kind": "random", "points": 1}}, None),
+        (
+            {"design": {"kind": "random", "points": 9}, "space": {"training.l1": {"uniform": [0, 0.1]}}},
+            None,
+        ),
+        ({"resources": {"cpus": 4096}}, "not for this machine: resources.cpus: a trial wants 4096, and it has "),
+        (
+            {"budget": {"max_hours": 0.01}, "limits": {"trial_minutes": 60}},
+            "limits.trial_minutes: 60 ends no trial: a launch ends after 0.6 minutes (budget.max_hours: 0.01)",
+        ),
+        ({"budget": {"max_hours": 1}, "limits": {"trial_minutes": 60}}, None),
+    ],
+)
+def test_what_has_no_effect_is_told(changes: dict[str, Any], said: str | None) -> None:
+    trial = {
+        "data": {**TINY, "shape": [1, 8, 8]},
+        "model": {"kind": "mlp", "widths": [64]},
+        "training": {"epochs": 4, "batch_size": 10},
+        "prune": {"every": 2},
+    }
+    spec = build_spec({"name": "tiny", "trial": trial, "space": LR, **changes})
+    found = cautions(make_plan(spec, lambda data: "fingerprint"))
+    assert len(found) == (said is not None)
+    assert said is None or found[0].startswith(said)

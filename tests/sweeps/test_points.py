@@ -123,6 +123,16 @@ def test_an_exclusion_sees_what_the_trial_has_and_the_space_has_not():
     assert len(points(space=space, exclude=["training.optimiser.beta1 == null"])) == 1
 
 
+def test_an_exclusion_may_compare_what_is_a_number_at_some_points_only():
+    space = {
+        "prune.gate.max_distance": {"grid": ["off", 0.1, 0.3]},
+        "prune.options.keep_share": {"grid": [0.5], "when": {"prune.rule": "magnitude"}},
+    }
+    excluded = ["prune.gate.max_distance > 0.2", "prune.options.keep_share > 0.1"]
+    assert len(points(space={**space, "prune.rule": RULES}, exclude=excluded[:1])) == 4
+    assert len(points(space={**space, "prune.rule": RULES}, exclude=excluded)) == 2
+
+
 def test_an_exclusion_of_everything_is_refused():
     with pytest.raises(SpecError, match="exclude: leaves none of the 2 points"):
         points(space={"prune.rule": RULES}, exclude=["true"])
@@ -205,6 +215,18 @@ BAD = [
     (
         {"space": {"replicates.initialisation": {"grid": [2]}}},
         "space.replicates.initialisation: 'replicates.initialisation' leads into no section of a trial; known ",
+    ),
+    (
+        {"exclude": ["training.l1 > 0 and prune.rule > 3"], "space": {"prune.rule": RULES}},
+        "exclude.0: 'training.l1 > 0 and prune.rule > 3', at character 21: prune.rule > 3 compares 'mp",
+    ),
+    (
+        {"exclude": ['0 < training.optimiser.lr < "a"'], "space": {"training.optimiser.lr": LR}},
+        "exclude.0: '0 < training.optimiser.lr < \"a\"', at character 1: ",
+    ),
+    (
+        {"objective": {"statistic": "ci_low"}, "replicates": {"initialisation": 1}},
+        "replicates: validation_accuracy.ci_low needs 2 or more replicates of a trial; got 1",
     ),
     ({"space": {"": LR}}, "space.: '' leads into no section of a trial; known sections: data"),
     (

@@ -242,6 +242,11 @@ def test_a_decision_that_died_with_its_driver_is_made_at_the_next_launch(tmp_pat
 @pytest.mark.parametrize(
     ("stopper", "changes", "said"),
     [
+        (
+            {"kind": "target", "value": 95},
+            {},
+            "stopper.value: 95 is no value of validation_accuracy, a share; all",
+        ),
         ({"kind": "ahsa"}, {}, "stopper.kind: unknown stopper 'ahsa'; known: asha, "),
         (
             {"kind": "asha", "metric": "accuracy", "mode": "max"},
@@ -263,3 +268,12 @@ def test_what_could_never_work_is_refused(stopper, changes, said):
     with pytest.raises(SpecError) as refused:
         spec_of(stopper, **changes)
     assert said in str(refused.value)
+
+
+def test_an_unknown_metric_is_the_only_complaint_and_a_loss_may_have_any_target():
+    with pytest.raises(SpecError) as refused:
+        spec_of({"kind": "asha", "metric": "accuracy"})
+    assert [problem.path for problem in refused.value.problems] == ["stopper.metric"]
+    assert (
+        spec_of({"kind": "target", "value": 2.5, "metric": "validation_loss", "mode": "min"}).stopper is not None
+    )
