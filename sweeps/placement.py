@@ -89,15 +89,21 @@ class Cordon(FIFOScheduler):
             self._ask_again(tune_controller)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The next in order; avoided nodes are taken again when no other is left."""
+        """The next in order that no worker is starting for; avoided nodes are taken again when no other is left.
+
+        A worker that has become free is given to what is chosen here, and one that was starting for it is ended:
+        trials that take less time than the start of a worker would for ever keep all but the first from starting.
+        """
+        controller = tune_controller._tune_controller  # it is wrapped here, and not above
         if self._nodes.avoided and time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
             if not self._has_room():
                 self._nodes.lift()
-                self._ask_again(tune_controller._tune_controller)  # it is wrapped here, and not above
+                self._ask_again(controller)
         # Tune looks through all trials there ever were, several times for each that ends.
         self._open = [trial for trial in self._open if not trial.is_finished()]
-        return next((trial for trial in self._open if trial.status == trial.PENDING), None)
+        waiting = (trial for trial in self._open if trial.status == trial.PENDING)
+        return next((trial for trial in waiting if not _has_worker(controller, trial)), None)
 
     def _has_room(self, besides: str = "") -> bool:
         """Whether a node is left that a trial fits on."""
@@ -120,6 +126,12 @@ class Cordon(FIFOScheduler):
     def _node(name: str) -> Node:
         known = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes()}
         return Node(name, known.get(name, "no longer known"))
+
+
+def _has_worker(controller: Any, trial: Any) -> bool:
+    """Whether a worker is starting, or being made ready, for a trial that waits for it."""
+    actor = controller._trial_to_actor.get(trial)
+    return actor is not None and controller._actor_manager.is_actor_started(actor)
 
 
 class Whereabouts(Callback):
