@@ -171,6 +171,11 @@ class Records:
         """Names of the replicates of the plan."""
         return frozenset(one["replicate_id"] for trial in self.plan["trials"] for one in trial["replicates"])
 
+    @property
+    def trials_asked_for(self) -> frozenset[str] | None:
+        """Names of the trials to answer about; None for all that are recorded."""
+        return frozenset(trial["trial_id"] for trial in self.plan["trials"]) if self.only_planned else None
+
     def unplanned(self) -> list[Named]:
         """Replicates that have ended and that the plan does not ask for; none where there is no plan."""
         if not self._asked_for:

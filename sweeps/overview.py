@@ -73,7 +73,7 @@ def status_of(name: str, root: Root = None) -> dict[str, Any]:
         "tracking": str(behind) if behind else "not projected to MLflow yet",
         "states": {str(state): count for state, count in sorted(counts.items())},
         **_failed(sweep, counts, planned),
-        **_at_target(sweep, counts),
+        **_at_target(sweep, counts, planned),
         "workers_lost": nodes.losses(sweep),
         **({"faults": " ".join(faults)} if (faults := nodes.told(sweep)) else {}),
     }
@@ -87,13 +87,13 @@ def _failed(sweep: Path, counts: Counter[str], planned: list[Any]) -> dict[str, 
     return {"failures": [failure._asdict() for failure in failures(sweep, names)]}
 
 
-def _at_target(sweep: Path, counts: Counter[str]) -> dict[str, Any]:
+def _at_target(sweep: Path, counts: Counter[str], planned: list[Any]) -> dict[str, Any]:
     """Trials that stopped as they reached their target; nothing where none has."""
     if not counts[Status.STOPPED]:
         return {}
     from sweeps.stopping import successes
 
-    found = successes(sweep)
+    found = successes(sweep, {trial["trial_id"] for trial in planned})
     plain = [{"trial": name, "epoch": stop.epoch, "reason": stop.reason} for name, stop in found.items()]
     return {"at_target": plain} if plain else {}
 

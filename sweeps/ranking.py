@@ -107,7 +107,7 @@ def _at_target(origin: Origin) -> list[str]:
     """A sentence where trials stopped as they reached what was asked of them: they have no final numbers."""
     from sweeps.stopping import successes
 
-    stops = successes(origin.folder) if isinstance(origin, Records) else {}
+    stops = successes(origin.folder, origin.trials_asked_for) if isinstance(origin, Records) else {}
     found = [f"trial {trial} ({stop.reason})" for trial, stop in stops.items()]
     return [f"{counted(len(found), 'trial')} stopped at the target: {listed(found, MOST_NAMED)}"] if found else []
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,16 @@ def stop_of(sweep: Path, trial_id: str) -> Stop | None:
     return Stop(plain["epoch"], plain["reason"], plain["by"])
 
 
-def successes(sweep: Path) -> dict[str, Stop]:
-    """Trials that stopped because they have reached what was asked of them, by name; the earliest epoch first."""
+def successes(sweep: Path, among: Collection[str] | None = None) -> dict[str, Stop]:
+    """Trials that stopped because they have reached what was asked of them, by name; the earliest epoch first.
+
+    Args:
+        sweep: The sweep's folder.
+        among: Names of the trials to look at; None for all that are recorded, of earlier plans, too.
+    """
     found = {}
     for path in sweep.glob(f"trials/*/{STOP}"):
-        stop = stop_of(sweep, path.parent.name)
+        stop = stop_of(sweep, path.parent.name) if among is None or path.parent.name in among else None
         if stop is not None and stop.by["kind"] in STOPPERS and STOPPERS[stop.by["kind"]].traits.get("success"):
             found[path.parent.name] = stop
     return dict(sorted(found.items(), key=lambda one: (one[1].epoch, one[0])))

@@ -166,7 +166,8 @@ def launch(done: Launch, *, command: str, retry: str | None = None) -> None:
         _failures(failures(storage / name, planned))
         console.print(f"with tracebacks: sweeps logs {name} TRIAL{where}", soft_wrap=True)
     if done.statuses["stopped"]:
-        _at_target({trial: stop.reason for trial, stop in successes(storage / name).items()})
+        at_target = successes(storage / name, {trial.trial_id for trial in done.plan})
+        _at_target({trial: stop.reason for trial, stop in at_target.items()})
     for sentence in nodes.told(storage / name, done.started):
         console.print(escape(sentence), soft_wrap=True)
     if done.report is None:

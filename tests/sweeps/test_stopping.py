@@ -16,7 +16,7 @@ from sweeps.launch import Launch, _write_plan
 from sweeps.overview import status_of
 from sweeps.planning import Plan, PlannedTrial, make_plan
 from sweeps.spec import SweepSpec, build_spec
-from sweeps.stopping import STOP, Judge, settle, stop_of
+from sweeps.stopping import STOP, Judge, settle, stop_of, successes
 from sweeps.trainable import pending
 from sweeps.trial import TrialRun
 
@@ -200,6 +200,8 @@ def test_a_target_ends_what_has_reached_it_and_seeds_added_later_stop_where_the_
     assert answers.left_out[-1].startswith(f"1 trial stopped at the target: {said}")
     with pytest.raises(SweepNotFound, match=r"has no trial with a .* yet; 1 trial stopped at the target: trial"):
         best("stopped", where='role == "pruned"', storage=tmp_path)
+    assert set(successes(sweep)) == set(successes(sweep, {stopped, "another"})) == {stopped}
+    assert successes(sweep, {"another"}) == {}
     show.launch(launched, command="")
     assert f"stopped at the target: {said}" in capsys.readouterr().out
     fewer = plan_of(spec_of(stopper, space=space))
