@@ -47,6 +47,8 @@ class Display:
 
     def wait(self, lag: Lag) -> None:
         """Say why a launch that has trained all has not ended: MLflow does not show everything yet."""
+        if lag.is_complete:  # the projector has said so, and looks once more
+            return
         line = f"waiting for MLflow; {lag}"
         if self._status is not None:
             self._status.start()

@@ -108,6 +108,7 @@ def test_progress_is_lines_where_there_is_no_terminal(capsys):
 
 def test_waiting_for_mlflow_is_said_with_what_it_does_not_show(capsys):
     display = show.Display()
+    display.wait(Lag())
     for reason in ("nobody answers", "still nobody"):
         display.wait(Lag(replicates=3, trials=1, reason=reason))
     display.stop()
