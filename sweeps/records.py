@@ -142,6 +142,11 @@ def status_of(folder: Path) -> Status | None:
     return Status(record["status"]) if record else None
 
 
+def is_damaged(folder: Path) -> bool:
+    """Whether the record of a replicate is there and can not be read, so that it has to be made again."""
+    return status_of(folder) is None and (folder / RECORD).exists()
+
+
 def set_aside(folder: Path) -> None:
     """Keep the record of a replicate as an earlier attempt, so that launching trains it again."""
     path = folder / RECORD

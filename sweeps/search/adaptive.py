@@ -167,7 +167,7 @@ class Search:
         """A trial has ended, however it did."""
         storage.refresh(records.trial_folder(self._sweep, trial.trial_id))
         self._running.discard(trial.trial_id)
-        if trial.trial_id in self.trials and trial.trial_id not in self._told:
+        if trial.trial_id in self.trials and trial.trial_id not in self._told and not self._is_partly_unknown():
             self._replay()
             self._tell(trial.trial_id)
             self._add({"tell": trial.trial_id})
@@ -185,6 +185,8 @@ class Search:
         return sorted(left, key=lambda cell: asked[cell])
 
     def _suggest(self) -> PlannedTrial | None:
+        if self._is_partly_unknown():
+            return None
         self._replay()
         for cell in self._open_cells():
             if (trial := self._suggest_in(cell)) is not None:
@@ -237,6 +239,20 @@ class Search:
                 self._tell(name)
                 self._add({"tell": name})
 
+    def _is_partly_unknown(self) -> bool:
+        """Whether the studies can not be made yet: records are damaged of trials that they were told of.
+
+        These are being trained again; a trial that ends before them is told of when the studies are made.
+        """
+        if self._studies:
+            return False
+        awaited = self._told & (self._running | {trial.trial_id for trial in self.unfinished})
+        return any(records.is_damaged(folder) for name in awaited for folder in self._folders(self.trials[name]))
+
+    def _folders(self, trial: PlannedTrial) -> list[Path]:
+        names = (replicate.replicate_id for replicate in trial.replicates)
+        return [records.replicate_folder(self._sweep, trial.trial_id, name) for name in names]
+
     def _draw_again(self, event: Document) -> None:
         study = self._studies[event["cell"]]
         number, drawn = study.ask()
@@ -257,10 +273,9 @@ class Search:
 
         Statistics are over units: an initialisation crossed with data orders counts once (see `sweeps.units`).
         """
-        found = [
-            records.read_record(records.replicate_folder(self._sweep, trial.trial_id, r.replicate_id))
-            for r in trial.replicates
-        ]
+        folders = self._folders(trial)
+        # A damaged one that could not be made again, its workers lost, is worth what a failed one is.
+        found = [None if records.is_damaged(folder) else records.read_record(folder) for folder in folders]
         seeds = [replicate.seeds.document() for replicate in trial.replicates]
         values = [by_unit([_value(record, goal) for record in found], seeds) for goal in self.spec.goals]
         return [score_of(one, goal) for one, goal in zip(values, self.spec.goals, strict=True)]

@@ -106,6 +106,37 @@ def test_after_any_crash_the_same_points_are_searched_once_each(kind: str, tmp_p
 
 
 @pytest.mark.slow
+def test_while_a_damaged_record_is_made_again_nothing_is_drawn_and_then_what_would_have_been(tmp_path: Path):
+    spec = spec_of()
+    whole = opened(spec, tmp_path / "whole")
+    carry_on(whole, tmp_path / "whole")
+    sweep = tmp_path / "crashed"
+    carry_on(opened(spec, sweep), sweep, most=5)  # of the fifth, which is recorded, it was not told
+    first, *_, fifth = opened(spec, sweep).trials.values()
+    cut(sweep, first)
+    cut(sweep, fifth)
+    search = opened(spec, sweep)
+    beside = [search.next(), search.next(), search.next()]
+    assert beside == [first, fifth, None], "it is not known yet what the first is worth"
+    for trial in (fifth, first):
+        train(search, sweep, trial)
+        search.end(trial)
+    carry_on(search, sweep)
+    assert points(search) == points(whole)
+    cut(sweep, first)
+    again = opened(spec_of(design={**DESIGNS["tpe"], "trials": whole.most + 1}), sweep)
+    assert again.next() == first
+    again.end(first)  # every worker that trained it was lost
+    assert again.next() not in (first, None)
+
+
+def cut(sweep: Path, trial: PlannedTrial) -> None:
+    """Cut a record of a trial off."""
+    path = sweep / "trials" / trial.trial_id / trial.replicates[0].replicate_id / "record.json"
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+@pytest.mark.slow
 def test_more_trials_go_on_and_another_space_begins_anew(tmp_path: Path):
     carry_on(opened(spec_of(), tmp_path), tmp_path)
     before = points(opened(spec_of(), tmp_path))
