@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+from typer.testing import CliRunner
 
 from sweeps import document, records
+from sweeps.cli import app
 from sweeps.data import load
 from sweeps.launch import plan
 from sweeps.trial import TrialRun
+from sweeps.wording import times
 
 if TYPE_CHECKING:
     from cluster.local_cluster import LocalCluster
@@ -243,3 +246,17 @@ def assert_nothing_was_lost(sweep: Path, expected: Mapping[str, History]) -> lis
         assert "retrained_epochs_differing" not in record
         assert _history(found[name]) == expected[name]
     return [record for record in read.values() if record is not None]
+
+
+def told_losses(run: Driver, shown: str) -> int:
+    """How many workers a sweep's only launch lost, by what the terminal, `sweeps status` and the report tell."""
+    asked = ["status", run.name, "--storage", str(run.storage), "--json"]
+    done = CliRunner().invoke(app, asked, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    status = json.loads(done.stdout)
+    count: int = status["workers_lost"]
+    lost = f"Workers were lost {times(count)}"
+    assert f"{lost}, and their trials begun again" in shown
+    assert f"{lost} over all launches" in status["faults"]
+    assert f"{lost} over all launches" in (run.folder / "report.html").read_text()
+    return count

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -15,9 +16,18 @@ from pathlib import Path
 import pytest
 
 from sweeps import launches, records
-from sweeps.wording import times
-from tests.end_to_end.conftest import command
-from tests.end_to_end.faults import MANY, SPEC, History, assert_nothing_was_lost, driver, kill, undisturbed
+from tests.end_to_end.faults import (
+    MANY,
+    REPOSITORY,
+    SPEC,
+    History,
+    assert_nothing_was_lost,
+    driver,
+    histories,
+    kill,
+    told_losses,
+    undisturbed,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(600)]
 
@@ -25,9 +35,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(600)]
 def test_a_killed_worker_is_started_again_and_goes_on(tmp_path: Path, expected: dict[str, History]):
     with driver(tmp_path, SPEC) as run:
         run.wait_for(run.checkpoints, "checkpoint")
-        kill(run.workers())
+        kill(run.workers())  # of the twin: its sibling waits for a state of it
         shown = run.finish()
     assert "trained 4 replicates" in shown
+    assert told_losses(run, shown) == 1
     told = assert_nothing_was_lost(run.folder, expected)
     assert any(record.get("resumed_at") for record in told)
     assert {record["forked_from"]["epoch"] for record in told if record["role"] == "pruned"} == {14}
@@ -61,13 +72,11 @@ def test_ten_killed_workers_cost_no_replicate_of_sixty_trials(tmp_path: Path):
             if workers := run.workers():
                 kill([draw.choice(workers)])
                 killed += 1
-        run.finish()
+        shown = run.finish()
     told = assert_nothing_was_lost(run.folder, expected)
     assert len(told) == 60
     assert killed == 10
-    status = json.loads(command("status", "many", "--storage", run.storage, "--json").stdout)
-    assert 1 <= status["workers_lost"] <= 10  # one that is killed between two trials takes nothing with it
-    assert f"Workers were lost {times(status['workers_lost'])}" in (run.folder / "report.html").read_text()
+    assert 1 <= told_losses(run, shown) <= 10  # one that is killed between two trials takes nothing with it
 
 
 def test_a_driver_killed_at_random_moments_ends_by_the_same_command(tmp_path: Path, expected: dict[str, History]):
@@ -206,6 +215,15 @@ def test_a_configuration_that_raises_hangs_is_nan_or_eats_memory_ends_as_what_it
     assert sum("this one never works" in record.get("traceback", "") for record in kept) == 2
     with driver(tmp_path, BAD, arguments=["--retry", "failed"]) as nothing:
         assert "nothing to retry" in nothing.finish()
+    assert_nothing_was_lost(run.folder, _undisturbed_elsewhere(run.spec, tmp_path / "alone"))
+
+
+def _undisturbed_elsewhere(spec: Path, folder: Path) -> dict[str, History]:
+    """As `undisturbed`, in a process of its own, so that this one has none of the spec's plugins."""
+    code = "import sys; from pathlib import Path; from tests.end_to_end.faults import undisturbed; "
+    code += "undisturbed(*map(Path, sys.argv[1:]))"
+    subprocess.run([sys.executable, "-c", code, str(spec), str(folder)], cwd=REPOSITORY, check=True)
+    return histories(folder)
 
 
 def _by_status(sweep: Path) -> dict[str, dict[Path, bytes]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import subprocess
@@ -14,11 +15,35 @@ import pytest
 from sweeps import records
 from tests.end_to_end.conftest import command
 from tests.end_to_end.faults import SPEC, History, assert_nothing_was_lost, driver, kill
+from tests.end_to_end.projected import assert_each_epoch_is_there_once
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(600)]
 
 
-@pytest.mark.parametrize("what", ["record", "line", "checkpoint"])
+def test_records_that_are_cut_off_are_made_again_with_their_stacks_and_the_others_stay(
+    tmp_path: Path, expected: dict[str, History]
+):
+    with driver(tmp_path, SPEC) as run:
+        run.finish()
+    found = sorted(run.folder.glob("trials/*/*/record.json"))
+    whole = {path: path.read_bytes() for path in found}
+    torn = {path.parent.parent: path for path in found}.values()  # one of the two in each stack
+    assert len(torn) == 2
+    for path, length in zip(torn, (0, -7), strict=True):
+        path.write_bytes(whole[path][:length])
+    status = command("status", run.name, "--storage", run.storage, "--json")
+    assert json.loads(status.stdout)["states"] == {"finished": 2, "started": 2}, status.stderr
+    with driver(tmp_path, SPEC) as again:
+        shown = again.finish()
+    assert "states: 2 finished, 2 started; a launch trains 2" in shown
+    assert "trained 2 replicates" in shown
+    assert_nothing_was_lost(again.folder, expected)
+    for path, content in whole.items():
+        assert (path.read_bytes() == content) == (path not in torn)
+    assert_each_epoch_is_there_once(f"sqlite:///{Path(run.storage) / 'mlflow.db'}", run, expected)
+
+
+@pytest.mark.parametrize("what", ["line", "checkpoint"])
 def test_what_is_cut_off_is_made_again(tmp_path: Path, expected: dict[str, History], what: str):
     with driver(tmp_path, SPEC) as run:
         run.wait_for(run.checkpoints, "checkpoint")
@@ -26,12 +51,10 @@ def test_what_is_cut_off_is_made_again(tmp_path: Path, expected: dict[str, Histo
         run.process.kill()
         kill(family)
     cut = {
-        "record": lambda: next(run.folder.glob("trials/*/*/history.jsonl")).with_name("record.json"),
         "line": lambda: next(run.folder.glob("trials/*/*/history.jsonl")),
         "checkpoint": lambda: run.checkpoints()[-1],
     }[what]()
-    content = cut.read_bytes() if cut.exists() else b'{"format": 1, "status": "fin'
-    cut.write_bytes(content[:-7])
+    cut.write_bytes(cut.read_bytes()[:-7])
     with driver(tmp_path, SPEC) as again:
         again.finish()
     assert_nothing_was_lost(again.folder, expected)

@@ -6,7 +6,6 @@ import re
 import shlex
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ import pytest
 from sweeps import ui
 from sweeps.tracking.store import prepare
 from tests.end_to_end.conftest import command
-from tests.end_to_end.faults import SPEC, Driver, History, assert_nothing_was_lost, driver, kill, title
+from tests.end_to_end.faults import SPEC, Driver, History, driver, kill, title
+from tests.end_to_end.projected import assert_everything_is_there_once
 from tests.sweeps.tracking.seen import Seen
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(600)]
@@ -76,23 +76,6 @@ def wait_for_records(run: Driver) -> None:
     run.wait_for(lambda: len(list(run.folder.glob("trials/*/*/record.json"))) == 4, "four records")
 
 
-def assert_everything_is_there_once(store: Store, run: Driver, expected: dict[str, History]) -> None:
-    assert_nothing_was_lost(run.folder, expected)
-    seen = Seen(store.uri)
-    assert Counter(one.data.tags["level"] for one in seen.runs(run.name)) == {
-        "sweep": 1,
-        "trial": 2,
-        "replicate": 4,
-    }
-    assert {one.info.status for one in seen.runs(run.name)} == {"FINISHED"}
-    replicates = seen.level(run.name, "replicate")
-    assert set(replicates) == set(expected)
-    for identity, one in replicates.items():
-        told = {(step, value) for name, step, _, value in seen.rows(one) if name == "validation_accuracy"}
-        assert told == {(row["epoch"], repr(row["validation_accuracy"])) for row in expected[identity]}
-        assert len(seen.rows(one)) == len({(name, step) for name, step, *_ in seen.rows(one)})
-
-
 @pytest.fixture(scope="module")
 def forsaken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Driver, Store]]:
     """A sweep that has trained everything; its driver waits for a server that never comes back."""
@@ -110,7 +93,7 @@ def test_a_server_that_is_soon_back_has_everything_once(
         with ui.server(store.uri, store.port):
             shown = run.finish()
     assert "MLflow is behind" not in shown
-    assert_everything_is_there_once(store, run, expected)
+    assert_everything_is_there_once(store.uri, run, expected)
 
 
 @pytest.mark.usefixtures("forsaken")  # it waits meanwhile
@@ -124,7 +107,7 @@ def test_a_server_that_is_away_for_a_minute_is_not_waited_for_and_has_everything
         with ui.server(store.uri, store.port):
             shown = run.finish()
     assert "MLflow is behind" not in shown
-    assert_everything_is_there_once(store, run, expected)
+    assert_everything_is_there_once(store.uri, run, expected)
 
 
 def test_a_server_that_never_comes_back_costs_no_record_and_the_command_that_is_said_catches_up(
@@ -142,4 +125,4 @@ def test_a_server_that_never_comes_back_costs_no_record_and_the_command_that_is_
     with ui.server(store.uri, store.port):
         done = command(*shlex.split(told[1]))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert_everything_is_there_once(store, run, expected)
+    assert_everything_is_there_once(store.uri, run, expected)
