@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cluster import containers, credentials
 from tests.cluster.hosts import Host
@@ -71,11 +72,17 @@ class Sweep:
     def storage(self) -> Path:
         return self.hosts["client"].folder.parent / "storage"
 
+    @property
+    def spec(self) -> Path:
+        return self.hosts["client"].folder / "sweeps" / f"{self.name}.yaml"
+
+    @property
+    def folder(self) -> Path:
+        return self.storage / self.name
+
     def submit(self) -> str:
         """Submit it from the client by the compose file's command; the job's name."""
-        client = self.hosts["client"]
-        specs = client.folder / "sweeps"
-        specs.mkdir(exist_ok=True)
+        self.spec.parent.mkdir(exist_ok=True)
         rates = [round(self.first + self.step * index, 4) for index in range(self.rates)]
         every = max(1, self.epochs // 2)
         text = SPEC.format(
@@ -86,8 +93,8 @@ class Sweep:
             width=self.width,
             train_size=self.train_size,
         )
-        (specs / f"{self.name}.yaml").write_text(text)
-        done = self.ask(*containers.SUBMIT, str(specs / f"{self.name}.yaml"))
+        self.spec.write_text(text)
+        done = self.ask(*containers.SUBMIT, str(self.spec))
         found = re.search(rf"^submitted {self.name} as (\S+);", done, flags=re.MULTILINE)
         assert found, done
         return found[1]
@@ -98,6 +105,17 @@ class Sweep:
         done = self.hosts["client"].run(*command, variables=variables)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def told(self) -> dict[str, Any]:
+        """What `sweeps status` tells the client."""
+        where = ("--address", containers.CLIENT["RAY_API_SERVER_ADDRESS"])
+        found: dict[str, Any] = json.loads(self.ask("sweeps", "status", self.name, "--json", *where))
+        return found
+
+    def logs(self) -> str:
+        """What the driver printed, as the client is told it."""
+        where = ("--address", containers.CLIENT["RAY_API_SERVER_ADDRESS"])
+        return self.ask("sweeps", "logs", self.name, *where)
 
     def wait(self, job: str, timeout: float) -> None:
         """Wait for the driver's end, which must be a good one."""

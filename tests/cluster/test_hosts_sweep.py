@@ -1,5 +1,6 @@
-"""A sweep on hosts; a worker is killed, a link is cut, the head is lost: nothing is missing, nothing twice."""
+"""Sweeps on hosts; a worker is killed, the head is lost, a link is cut: nothing is missing, nothing twice."""
 
+import re
 import time
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import pytest
 
 from cluster import containers, credentials
 from cluster.probe import wait_for
+from sweeps import launches, nodes, records
+from sweeps.wording import times
 from tests.cluster.hosts import Host, wait_for_nodes
 from tests.cluster.hosts_sweep import Sweep
+from tests.end_to_end.faults import assert_nothing_was_lost, title, undisturbed
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -28,18 +32,14 @@ def finished(sweep: Sweep) -> Sweep:
     return sweep
 
 
-def test_a_killed_worker_a_cut_link_and_a_lost_head_lose_nothing(sweep: Sweep) -> None:
+def test_a_killed_worker_and_a_lost_head_lose_nothing(sweep: Sweep) -> None:
     hosts = sweep.hosts
     sweep.submit()
     wait_for(lambda: len(sweep.records()) >= 3, what="the first trial recorded", timeout=300)
-    said = sweep.ask("sweeps", "logs", sweep.name, "--address", containers.CLIENT["RAY_API_SERVER_ADDRESS"])
-    assert "hosts: 12 trials (6 unpruned twins), 36 replicates" in said
+    assert "hosts: 12 trials (6 unpruned twins), 36 replicates" in sweep.logs()
     assert hosts["worker-1"].kill("ray-worker") > 0
-    hosts["worker-2"].link("down")
-    time.sleep(20)
-    hosts["worker-2"].link("up")
     before = len(sweep.records())
-    wait_for(lambda: len(sweep.records()) > before, what="more trials recorded after the faults", timeout=300)
+    wait_for(lambda: len(sweep.records()) > before, what="more trials recorded after the fault", timeout=300)
     assert hosts["ray-head"].kill("ray-head") > 0
     wait_for_nodes(hosts["client"], 3)
     kept = sweep.records()
@@ -50,6 +50,37 @@ def test_a_killed_worker_a_cut_link_and_a_lost_head_lose_nothing(sweep: Sweep) -
     assert sweep.statuses() == {"finished": sweep.replicates}
     assert {path: sweep.records()[path] for path in kept} == kept
     assert sweep.epochs_twice() == 0
+
+
+def test_a_link_that_is_cut_for_twenty_seconds_changes_no_number_and_the_lost_workers_are_told(
+    hosts: dict[str, Host], tmp_path: Path
+) -> None:
+    sweep = Sweep(hosts, epochs=600, rates=2, name="cut")
+    job = sweep.submit()
+    begun = f"trials/*/*/{records.HISTORY}"
+    wait_for(lambda: trains(hosts["worker-2"]) and any(sweep.folder.glob(begun)), what="training", timeout=100)
+    hosts["worker-2"].link("down")
+    time.sleep(20)
+    assert ["outcome" in launch for launch in launches.read(sweep.folder)] == [False], (
+        "its trial can not be heard of"
+    )
+    hosts["worker-2"].link("up")
+    sweep.wait(job, timeout=400)
+
+    assert len(assert_nothing_was_lost(sweep.folder, undisturbed(sweep.spec, tmp_path))) == sweep.replicates
+    lost = sweep.told()["workers_lost"]
+    assert lost == len(nodes.read(sweep.folder)) <= 1, "it trains one trial at a time"
+    report = (sweep.folder / "report.html").read_text()
+    table = report.partition(">workers lost<")[2].partition("</table>")[0]
+    _, _, *launch = re.findall(r"<t[hd][^>]*>([^<]*)</t", table)  # after the two headings that are left
+    assert launch[8] == str(lost)
+    for said in (sweep.logs(), report):
+        assert (f"Workers were lost {times(lost)}" in said) == bool(lost)
+
+
+def trains(host: Host) -> bool:
+    """Whether a worker of a host has a trial."""
+    return any("Trainable" in title(process) for process in host.running("ray-worker"))
 
 
 def test_the_client_holds_the_token_and_nothing_else(sweep: Sweep) -> None:
