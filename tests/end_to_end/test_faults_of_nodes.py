@@ -15,7 +15,7 @@ import cluster
 from cluster.local_cluster import LocalCluster
 from sweeps import nodes, records
 from tests.end_to_end.conftest import command
-from tests.end_to_end.faults import MANY, SPEC, Node, assert_nothing_was_lost, driver, undisturbed
+from tests.end_to_end.faults import MANY, SPEC, Node, assert_nothing_was_lost, driver, told_losses, undisturbed
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(600)]
 
@@ -101,8 +101,12 @@ def test_one_node_of_three_lost_three_times_costs_no_replicate(tmp_path: Path, t
             lost.start()
         for other in others:
             other.go_on()
-        run.finish()
+        shown = run.finish()
     assert len(assert_nothing_was_lost(run.folder, expected)) == 4
     events = nodes.read(run.folder)
     assert {event["event"] for event in events} == {"lost"}
-    assert len({event["node"] for event in events}) == 3
+    names = {event["node"] for event in events}
+    assert len(names) == 3
+    assert told_losses(run, shown) == len(events)
+    report = (run.folder / "report.html").read_text()
+    assert [name for name in names if f" on {name[:12]} (" not in report] == []
