@@ -66,6 +66,10 @@ class ReplicateRun:
             return False
         return self.tail.has_grown() or source.signature(self.folder / source.RECORD) != self.recorded
 
+    def is_told(self) -> bool:
+        """Whether its run tells the record as it is now."""
+        return self.recorded is not None and source.signature(self.folder / source.RECORD) == self.recorded
+
     def is_live(self) -> bool:
         """Whether it is still being trained, its run known and nothing but further epochs to be told."""
         return self.run is not None and not (self.folder / source.RECORD).exists()
@@ -182,7 +186,7 @@ class ReplicateRun:
         if self.run is not None and self._state in ENDED:
             tree.client.set_state(self.run, "RUNNING")
             tree.client.log(self.run, tags={"status": "running"})
-            self._state, self._sent = "RUNNING", None
+            self._state, self._sent, self._tagged = "RUNNING", None, None
 
     def _parameters(
         self, planned: Mapping[str, Any], record: source.Row | None
@@ -241,7 +245,8 @@ class ReplicateRun:
     def interrupt(self, tree: Tree, now: int) -> None:
         """Say of a run that was cut short that nobody works on it any more."""
         if self.run is not None and self._state == "RUNNING":
-            tree.client.log(self.run, tags={"status": "interrupted"})
+            untold = {"record": ""} if self._tagged else {}
+            tree.client.log(self.run, tags={"status": "interrupted"} | untold)
             tree.client.set_state(self.run, "KILLED", now)
             self._state = "KILLED"
 

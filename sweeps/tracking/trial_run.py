@@ -108,8 +108,10 @@ class TrialRun:
         self._reopen(tree, plan, records)
         for replicate in news:
             replicate.project(tree, self.run, planned, self._found.pop(replicate.identity, None))
-        if _digest_of(self._records()) != self._summarised:
-            self._summarise(tree, plan)
+        # Of those that have their runs: if this process is killed now, the trial's does not tell that all do.
+        told = self._records(is_told=True)
+        if _digest_of(told) != self._summarised:
+            self._summarise(tree, plan, told)
         self._send_parameters(tree)
 
     def _look_up(self, tree: Tree, about: Mapping[str, Any], digest: str) -> bool:
@@ -152,8 +154,10 @@ class TrialRun:
         known = plan.trials.get(self.identity) or source.read_trial(self.folder)
         return known or {"trial_id": self.identity}
 
-    def _records(self) -> list[source.Row]:
-        found = (source.read_record(replicate.folder) for replicate in self.replicates.values())
+    def _records(self, *, is_told: bool = False) -> list[source.Row]:
+        """Of the replicates that have one; with `is_told` of those whose runs tell it."""
+        chosen = (one for one in self.replicates.values() if not is_told or one.is_told())
+        found = (source.read_record(replicate.folder) for replicate in chosen)
         return [record for record in found if record is not None]
 
     def _create(
@@ -194,15 +198,14 @@ class TrialRun:
         if self.run is not None and self._state in ENDED and not self._is_final(plan, statuses):
             tree.client.set_state(self.run, "RUNNING")
             tree.client.log(self.run, tags={"status": "running"})
-            self._state = "RUNNING"
+            self._state, self._tagged = "RUNNING", ""
 
     def _is_final(self, plan: source.Plan, statuses: Mapping[str, str]) -> bool:
         return plan.is_final(self.identity, statuses) and set(self.replicates) <= set(statuses)
 
-    def _summarise(self, tree: Tree, plan: source.Plan) -> None:
+    def _summarise(self, tree: Tree, plan: source.Plan, records: Sequence[source.Row]) -> None:
         """Log the statistics under the number of replicates that have ended for good."""
         assert self.run is not None  # noqa: S101 - `project` has just made sure
-        records = self._records()
         if not records:
             return
         tags = self._outcome(plan, records)

@@ -116,6 +116,30 @@ def test_runs_that_were_made_and_no_more_are_completed_by_the_next_projector(ser
     assert trial.data.params["training.optimiser.lr"] == "0.1"
 
 
+def test_a_trial_does_not_tell_a_record_that_came_while_the_others_were_told(server: str, tmp_path: Path) -> None:
+    """A projector that is killed then would leave the run of that one as it is, for ever."""
+    sweep = SweepOnDisk(tmp_path, "came-meanwhile", points={"training.optimiser.lr": [0.1]}, seeds=2)
+    first, second = sweep.replicates(0)
+    first.finish()
+    second.train(3)
+    batches: list[str] = []
+
+    def meanwhile(_method: str, path: str) -> str:
+        if path.endswith("runs/log-batch"):
+            batches.append(path)
+            if len(batches) == 2:  # one of each replicate: the statistics come next
+                second.finish()
+        return "pass"
+
+    with proxy_to(server) as proxy, settings():
+        proxy.fault = meanwhile
+        live_projection(sweep, proxy.uri).run_once()
+        assert live_projection(sweep, proxy.uri).run_once().is_complete
+    told = [Seen(server).replicate(sweep.name, one.replicate_id) for one in (first, second)]
+    assert [run.info.status for run in told] == ["FINISHED", "FINISHED"]
+    assert len(replicates(sweep.name, server)) == 2
+
+
 def test_create_whose_answer_is_lost_makes_no_second_run(server: str, tmp_path: Path) -> None:
     sweep = SweepOnDisk(tmp_path, "lost-answers", points={"training.optimiser.lr": [0.1]})
     sweep.replicates(0)[0].finish()

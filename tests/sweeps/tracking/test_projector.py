@@ -202,7 +202,8 @@ def test_a_projector_on_standby_ends_when_it_is_not_needed_or_its_driver_is_kill
         ready = on_standby(os.getpid())
     assert not ready.is_running()
     driver = (
-        "import time; from sweeps import tracking; s = tracking.standby(); s.__enter__(); print(); time.sleep(600)"
+        "import time; from sweeps import tracking; s = tracking.standby(); s.__enter__(); "
+        "print(flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", driver], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
