@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from sweeps.errors import SpecError
-from sweeps.planning import Plan, PlannedTrial, one_of_each
+from sweeps.planned import PlannedTrial
+from sweeps.planning import Plan, one_of_each
 from sweeps.points import cells
 from sweeps.spec_means import Resources
 from sweeps.texts import Texts

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sweeps import checkpoint, layout, records, storage
 from sweeps.identity import trial_id
-from sweeps.planning import PlannedTrial, Progress, Replicates
+from sweeps.planned import PlannedTrial, Replicates
+from sweeps.planning import Progress
 from sweeps.spec_means import Resources
 from sweeps.wording import counted
 
@@ -99,7 +100,7 @@ def plan_forks(trials: Iterable[PlannedTrial], progress: Progress, sweep: Path, 
             for digest, size in stacks_of(trial, wanted):
                 own = stacks_of.own_epoch(trial, digest)
                 found = max(usable(folder_of(sweep, family, digest), trial), default=0) if has_states else 0
-                holders[digest].append(_Holding(trial, limit, size, own, found, max(own, found)))
+                holders[digest].append(_Holding(trial, limit, size, own, found))
         for holding in holders.values():
             _share(made, holding)
     return made
@@ -150,7 +151,6 @@ class _Holding(NamedTuple):
         replicates: Of the stack.
         own: Epoch of its own checkpoint, 0 without one.
         found: Latest epoch up to its first cut at which a trial of the family was saved before, 0 without one.
-        begins: Epoch from which it trains.
     """
 
     trial: PlannedTrial
@@ -158,7 +158,11 @@ class _Holding(NamedTuple):
     replicates: int
     own: int
     found: int
-    begins: int
+
+    @property
+    def begins(self) -> int:
+        """Epoch from which it trains."""
+        return max(self.own, self.found)
 
 
 def _share(made: Forks, holding: list[_Holding]) -> None:
@@ -169,8 +173,8 @@ def _share(made: Forks, holding: list[_Holding]) -> None:
     passing: list[_Holding] = []
     # Waiting follows one order of all trials, so that no two wait for each other.
     for one in sorted(holding, key=lambda one: (one.limit, one.trial.trial_id), reverse=True):
-        trial, limit, replicates, own, found, begins = one
-        start = found if found > own else 0
+        trial, limit, begins = one.trial, one.limit, one.begins
+        start = one.found if one.found > one.own else 0
         donor = next((other for other in passing if other.begins < limit), None)
         if begins < limit < math.inf and donor is not None:
             start = int(limit)
@@ -182,8 +186,8 @@ def _share(made: Forks, holding: list[_Holding]) -> None:
             passing.append(one)
         if start and trial.role != "twin":
             made.starts[trial.trial_id] = start
-        made.saved += max(0, start - own) * replicates
-        made.total += (trial.spec.training.epochs - own) * replicates
+        made.saved += max(0, start - one.own) * one.replicates
+        made.total += (trial.spec.training.epochs - one.own) * one.replicates
 
 
 def _limit(trial: PlannedTrial) -> float:

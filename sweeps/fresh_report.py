@@ -17,7 +17,7 @@ from sweeps import launches, nodes, plugins, records, storage
 
 REPORT, DIGEST = "report.html", "report.digest"
 PROGRAM = (Path(__file__).parent, Path(rmt.__file__).parent)
-_WHOLE = ("plan.json", "spec.yaml", "packages.txt", nodes.FILE)  # of which each launch writes some as they were
+_WHOLE = (records.PLAN, "spec.yaml", "packages.txt", nodes.FILE)  # of which each launch writes some as they were
 
 
 def fresh_report(sweep: Path, program: Sequence[Path] = PROGRAM) -> Path | None:

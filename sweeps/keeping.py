@@ -10,7 +10,7 @@ from pathlib import Path
 from sweeps import checkpoint, forks, storage
 from sweeps.checkpoint import Checkpoint
 from sweeps.layout import Stack
-from sweeps.planning import PlannedTrial
+from sweeps.planned import PlannedTrial
 from sweeps.spec_means import Checkpoints
 
 log = logging.getLogger(__name__)

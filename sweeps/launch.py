@@ -17,7 +17,8 @@ from sweeps.errors import Problem, SpecError
 from sweeps.forks import Forks, plan_forks, tidy
 from sweeps.fresh_report import fresh_report
 from sweeps.lease import lease
-from sweeps.planning import Plan, PlannedTrial, Progress, make_plan, one_of_each
+from sweeps.planned import PlannedTrial
+from sweeps.planning import Plan, Progress, make_plan, one_of_each
 from sweeps.progress import SweepProgress
 from sweeps.replication import extended
 from sweeps.retry import begin as begin_retry

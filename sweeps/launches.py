@@ -15,7 +15,8 @@ from typing import Any
 
 from sweeps import nodes, records, storage
 from sweeps.errors import StorageError
-from sweeps.planning import FINAL, Plan, PlannedReplicate, PlannedTrial, Progress
+from sweeps.planned import PlannedReplicate, PlannedTrial
+from sweeps.planning import FINAL, Plan, Progress
 from sweeps.price_quote import quote
 from sweeps.status import Status
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import storage
-from sweeps.planning import PlannedReplicate
+from sweeps.planned import PlannedReplicate
 from sweeps.seeds import Seeds
 
 LAYOUT = "layout.json"

@@ -30,6 +30,8 @@ FINAL = {
 KNOWN = HISTORY | FINAL
 SHARES = frozenset({"train_accuracy", "validation_accuracy", "parameters_kept"})
 """Those of each epoch that lie between 0 and 1."""
+LEVELS = ("mean", "median", "iqm")
+"""Statistics that lie between the least and the greatest value: one replicate is enough for them."""
 # What is said of a metric over the replicates of a trial, as METRIC.STATISTIC.
 STATISTICS = ("mean", "median", "sd", "ci_low", "ci_high", "iqm")
 # Of its intervals.

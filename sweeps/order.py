@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 
 from sweeps.forks import Forks
 from sweeps.packing import Pack
-from sweeps.planning import PlannedTrial
+from sweeps.planned import PlannedTrial
 from sweeps.progress import SweepProgress
 from sweeps.search.adaptive import Search
 

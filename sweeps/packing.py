@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from sweeps import layout, records
 from sweeps.errors import SpecError
 from sweeps.forks import Forks
-from sweeps.planning import PlannedReplicate, PlannedTrial, Progress, Replicates
+from sweeps.planned import PlannedReplicate, PlannedTrial, Replicates
+from sweeps.planning import Progress
 from sweeps.spec import SweepSpec
 from sweeps.texts import Texts
 from sweeps.wording import counted

@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from sweeps import records
-from sweeps.assembly import Assembly, build_trial
+from sweeps.assembly import Assembly
 from sweeps.document import Document
 from sweeps.errors import Problem, SpecError
 from sweeps.identity import Namer
+from sweeps.planned import PlannedReplicate, PlannedTrial, Replicates
 from sweeps.points import points_of
 from sweeps.seeds import Seeds, crossed
 from sweeps.space import Point
@@ -32,109 +33,6 @@ if TYPE_CHECKING:
 
 FINAL = frozenset(status.value for status in Status if status.is_final)
 Fingerprint = Callable[[Data], str]
-
-
-class PlannedReplicate(NamedTuple):
-    """A replicate by name."""
-
-    replicate_id: str
-    seeds: Seeds
-
-
-class Replicates(Sequence[PlannedReplicate]):
-    """Replicates of a trial, named when one is first looked at: most of a large plan's never are.
-
-    Attributes:
-        seeds: Of each.
-    """
-
-    __slots__ = ("_named", "_names", "seeds")
-
-    def __init__(self, seeds: Sequence[Seeds], names: Callable[[], Iterable[str]]) -> None:
-        self.seeds, self._names = seeds, names
-        self._named: tuple[PlannedReplicate, ...] | None = None
-
-    @classmethod
-    def of(cls, named: Iterable[PlannedReplicate]) -> Replicates:
-        """Replicates that have names already."""
-        known = tuple(named)
-        return cls([one.seeds for one in known], lambda: [one.replicate_id for one in known])
-
-    def where(self, keep: Callable[[PlannedReplicate], bool]) -> Replicates:
-        """Some of them."""
-        return Replicates.of(filter(keep, self))
-
-    def _all(self) -> tuple[PlannedReplicate, ...]:
-        if self._named is None:
-            self._named = tuple(map(PlannedReplicate, self._names(), self.seeds))
-        return self._named
-
-    def __len__(self) -> int:
-        return len(self.seeds)
-
-    @overload
-    def __getitem__(self, place: int) -> PlannedReplicate: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[PlannedReplicate]: ...
-    def __getitem__(self, place: int | slice) -> PlannedReplicate | Sequence[PlannedReplicate]:
-        return self._all()[place]
-
-    def __iter__(self) -> Iterator[PlannedReplicate]:
-        return iter(self._all())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and self._all() == tuple(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return repr(self._all())
-
-    def __reduce__(self) -> tuple[Callable[..., Replicates], tuple[tuple[PlannedReplicate, ...]]]:
-        return Replicates.of, (self._all(),)
-
-
-@dataclass(frozen=True)
-class PlannedTrial:
-    """A trial by name, with all its replicates.
-
-    Attributes:
-        role: `twin` when nothing is pruned, else `pruned`.
-        twin: Name of the unpruned trial with everything else equal, when the plan has it.
-        point: Values of the dimensions that make a difference to this trial.
-    """
-
-    trial_id: str
-    role: str
-    twin: str | None
-    point: Point
-    spec: TrialSpec
-    fingerprint: str
-    replicates: Replicates
-
-    def document(self) -> Document:
-        """Plain values, as `plan.json` and `trial.json` hold them."""
-        return {
-            "trial_id": self.trial_id,
-            "role": self.role,
-            "twin": self.twin,
-            "point": self.point,
-            "fingerprint": self.fingerprint,
-            "config": self.spec.document(),
-            "replicates": [{"replicate_id": r.replicate_id, "seeds": r.seeds.document()} for r in self.replicates],
-        }
-
-    @classmethod
-    def from_document(cls, plain: Document) -> PlannedTrial:
-        """Inverse of `document`."""
-        return cls(
-            **{name: plain[name] for name in ("trial_id", "role", "twin", "point", "fingerprint")},
-            spec=build_trial(plain["config"]),
-            replicates=Replicates.of(
-                PlannedReplicate(one["replicate_id"], Seeds.from_document(one["seeds"]))
-                for one in plain["replicates"]
-            ),
-        )
 
 
 @dataclass(frozen=True)
@@ -169,7 +67,7 @@ class Plan:
     @property
     def replicates(self) -> int:
         """Number of replicates of all trials."""
-        return sum(len(trial.replicates.seeds) for trial in self.trials)
+        return sum(len(trial.replicates) for trial in self.trials)
 
     def document(self) -> Document:
         """Plain values, as `plan.json` holds them."""
@@ -270,7 +168,7 @@ def one_of_each(trials: Iterable[PlannedTrial], *sections: str) -> Iterator[Plan
     seen: dict[tuple[int, ...], tuple[BaseModel, ...]] = {}
     for planned in trials:
         found = read(planned.spec)
-        key = (len(planned.replicates.seeds), *map(id, found))
+        key = (len(planned.replicates), *map(id, found))
         if key not in seen:
             seen[key] = found  # kept, so that no number is given twice
             yield planned

@@ -14,7 +14,8 @@ from sweeps import records
 from sweeps.cautions import one_of_each_size
 from sweeps.errors import Problem, SpecError
 from sweeps.forks import Forks
-from sweeps.planning import Plan, PlannedReplicate, PlannedTrial, Progress
+from sweeps.planned import PlannedReplicate, PlannedTrial
+from sweeps.planning import Plan, Progress
 from sweeps.price_pace import LEVEL, Pace, Shapes, observed, total
 from sweeps.spec_means import Resources
 from sweeps.wording import counted

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sweeps.errors import Problem, SpecError, SweepError
-from sweeps.planning import Plan, PlannedTrial, Progress
+from sweeps.planned import PlannedTrial
+from sweeps.planning import Plan, Progress
 from sweeps.price_pace import Pace, Shapes
 from sweeps.result import TrialResult
 from sweeps.spec_means import Resources

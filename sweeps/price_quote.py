@@ -10,7 +10,8 @@ from typing import Any
 
 from sweeps.forks import Forks, plan_forks
 from sweeps.packing import NEVER, Packed, plan_packs
-from sweeps.planning import Plan, PlannedTrial, Progress
+from sweeps.planned import PlannedTrial
+from sweeps.planning import Plan, Progress
 from sweeps.price import Price, price, recorded_shapes, slots_here, slots_of
 from sweeps.price_pilot import Pilot, pilot
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweeps.planning import PlannedTrial
+from sweeps.planned import PlannedTrial
 from sweeps.spec import Objective
 from sweeps.status import Status
 

@@ -22,7 +22,8 @@ import numpy as np
 
 from sweeps import records
 from sweeps.errors import StorageError
-from sweeps.planning import Plan, PlannedTrial, plan_trial
+from sweeps.planned import PlannedTrial
+from sweeps.planning import Plan, plan_trial
 from sweeps.seeds import Seeds, crossed
 from sweeps.spec_replicates import Replicates
 from sweeps.status import Status

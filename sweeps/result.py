@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sweeps.planning import PlannedReplicate, PlannedTrial
+from sweeps.planned import PlannedReplicate, PlannedTrial
 from sweeps.status import Status
 from sweeps.trial_spec import TrialSpec
 

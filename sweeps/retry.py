@@ -12,7 +12,8 @@ from pathlib import Path
 
 from sweeps import records, storage
 from sweeps.errors import NewerFormat, StorageError
-from sweeps.planning import Plan, PlannedReplicate, PlannedTrial, Progress
+from sweeps.planned import PlannedReplicate, PlannedTrial
+from sweeps.planning import Plan, Progress
 from sweeps.status import Retry, Status
 
 

@@ -39,7 +39,7 @@ from sweeps.nodes import Nodes
 from sweeps.order import Suggestions, plan_order
 from sweeps.packing import Pack
 from sweeps.placement import Cordon, Whereabouts, error_of, last_line
-from sweeps.planning import PlannedReplicate, PlannedTrial
+from sweeps.planned import PlannedReplicate, PlannedTrial
 from sweeps.progress import SweepProgress
 from sweeps.result import ReplicateResult, record_of
 from sweeps.search.adaptive import Search

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sweeps import points
 from sweeps.assembly import Assembly
 from sweeps.errors import Problem, SpecError
+from sweeps.metrics import LEVELS
 from sweeps.seeds import SOURCES
 from sweeps.space import Space
 from sweeps.trial_spec import TrialSpec
@@ -134,7 +135,7 @@ def _check_stopper(spec: SweepSpec) -> Iterable[Problem]:
 def _check_goals(spec: SweepSpec) -> Iterable[Problem]:
     count = math.prod(len(spec.replicates.seeds(source)) for source in SOURCES)
     for goal in spec.goals:
-        if count < 2 and goal.statistic not in ("mean", "median", "iqm"):
+        if count < 2 and goal.statistic not in LEVELS:
             message = f"{goal.metric}.{goal.statistic} needs 2 or more replicates of a trial; got {count}"
             yield Problem("replicates", message)
 

@@ -14,7 +14,7 @@ from sweeps.checkpoint import Checkpoint
 from sweeps.environment import environment
 from sweeps.errors import StorageUnusable, SweepError
 from sweeps.keeping import Keeping
-from sweeps.planning import PlannedReplicate, PlannedTrial
+from sweeps.planned import PlannedReplicate, PlannedTrial
 from sweeps.result import ReplicateResult, files_of, record_of
 from sweeps.status import Status
 

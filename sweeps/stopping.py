@@ -21,7 +21,7 @@ from typing import Any
 from sweeps import records, storage
 from sweeps.document import Document
 from sweeps.goal import score_of, sign_of
-from sweeps.planning import PlannedTrial
+from sweeps.planned import PlannedTrial
 from sweeps.spec import Objective, SweepSpec
 from sweeps.status import Status
 from sweeps.stoppers import STOPPERS, Curve, Look

@@ -17,7 +17,7 @@ from ray import tune
 from sweeps import forks, layout, plugins, records, storage
 from sweeps.errors import StorageError, StorageUnusable
 from sweeps.pack_run import PackRun, Packs
-from sweeps.planning import PlannedReplicate, PlannedTrial
+from sweeps.planned import PlannedReplicate, PlannedTrial
 from sweeps.spec import SweepSpec
 from sweeps.status import Status
 from sweeps.stopping import STOP, is_settled, stop_of

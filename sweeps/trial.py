@@ -18,7 +18,7 @@ from sweeps import layout, records, storage
 from sweeps.errors import GpuMissing, SweepError
 from sweeps.keeping import Keeping
 from sweeps.pack_run import Packs
-from sweeps.planning import PlannedReplicate, PlannedTrial
+from sweeps.planned import PlannedReplicate, PlannedTrial
 from sweeps.result import TrialResult
 from sweeps.seeds import Seeds, crossed
 from sweeps.spec_means import Checkpoints

@@ -25,7 +25,8 @@ from sweeps.document import Document
 from sweeps.errors import SpecError, StorageError
 from sweeps.goal import score_of
 from sweeps.identity import Namer
-from sweeps.planning import Fingerprint, Plan, PlannedTrial, once_per_data, plan_trial
+from sweeps.planned import PlannedTrial
+from sweeps.planning import Fingerprint, Plan, once_per_data, plan_trial
 from sweeps.points import cells, is_excluded, read_exclusions, space_of, witnesses
 from sweeps.search.samplers import SEARCHERS, Study, point_at
 from sweeps.seeds import crossed

@@ -9,7 +9,8 @@ from typing import Any
 
 from sweeps.errors import Problem, SpecError
 from sweeps.expression import ExpressionError
-from sweeps.planning import Plan, PlannedTrial
+from sweeps.planned import PlannedTrial
+from sweeps.planning import Plan
 from sweeps.search.adaptive import Search
 
 # Draws in a row that give no new trial, before the space counts as searched through.
@@ -37,7 +38,7 @@ class Outlook:
     @property
     def replicates(self) -> int:
         """Of all stand-ins."""
-        return sum(len(trial.replicates.seeds) for trial in (*self.trials, *self.twins))
+        return sum(len(trial.replicates) for trial in (*self.trials, *self.twins))
 
     def document(self) -> dict[str, Any]:
         """Plain values."""

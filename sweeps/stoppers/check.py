@@ -7,11 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sweeps.errors import Problem
-from sweeps.metrics import HISTORY, SHARES
+from sweeps.metrics import HISTORY, LEVELS, SHARES
 from sweeps.seeds import SOURCES
-
-LEVELS = ("mean", "median", "iqm")
-"""Statistics that lie between the least and the greatest value."""
 
 if TYPE_CHECKING:
     from sweeps.spec import SweepSpec

@@ -194,10 +194,11 @@ class Client:
 
     def trials(self, experiment: str) -> list[Read]:
         """All active runs of trials, as they are read in bulk."""
+        from sweeps.mlflow_query.runs import TRIAL
         from sweeps.mlflow_query.store import Store
 
         with failures_named():
-            return list(Store(self.uri, self._client).many.runs(experiment, "trial"))
+            return list(Store(self.uri, self._client).many.runs(experiment, TRIAL))
 
     def create_run(self, experiment: str, name: str, start: int, tags: Mapping[str, str]) -> str:
         """Make a run. After a failure it may exist all the same: look before trying again."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import records
-from sweeps.planning import PlannedTrial, plan_trial
+from sweeps.planned import PlannedTrial
+from sweeps.planning import plan_trial
 from sweeps.seeds import Seeds
 from sweeps.spec_means import Checkpoints
 from sweeps.trial import TrialRun

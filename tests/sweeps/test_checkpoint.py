@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sweeps import records
-from sweeps.planning import PlannedTrial
+from sweeps.planned import PlannedTrial
 from sweeps.seeds import Seeds
 from sweeps.spec_means import Checkpoints
 from tests.sweeps.small_sweeps import Undisturbed, about, open_run, outcome, planned, poison, train

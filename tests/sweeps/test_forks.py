@@ -10,7 +10,8 @@ import pytest
 from sweeps import load_spec
 from sweeps.forks import FOLDER, Forks, Leftovers, adopt, family_of, plan_forks, tidy
 from sweeps.overview import log_of
-from sweeps.planning import Plan, PlannedTrial, make_plan
+from sweeps.planned import PlannedTrial
+from sweeps.planning import Plan, make_plan
 from sweeps.seeds import Seeds
 from sweeps.spec_means import Resources
 from sweeps.trial_spec import TrialSpec

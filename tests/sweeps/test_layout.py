@@ -1,5 +1,5 @@
 from sweeps import layout
-from sweeps.planning import PlannedReplicate
+from sweeps.planned import PlannedReplicate
 from sweeps.seeds import Seeds
 
 

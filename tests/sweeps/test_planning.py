@@ -7,7 +7,8 @@ import pytest
 from sweeps import records
 from sweeps.errors import SpecError
 from sweeps.identity import replicate_id
-from sweeps.planning import PlannedTrial, make_plan
+from sweeps.planned import PlannedTrial
+from sweeps.planning import make_plan
 from sweeps.spec import build_spec
 from sweeps.trial_spec import TrialSpec
 

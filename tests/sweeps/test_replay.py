@@ -15,7 +15,8 @@ from sweeps import layout, records
 from sweeps.cli import app
 from sweeps.data import load
 from sweeps.errors import SweepError, SweepNotFound
-from sweeps.planning import PlannedTrial, plan_trial
+from sweeps.planned import PlannedTrial
+from sweeps.planning import plan_trial
 from sweeps.replay import replay
 from sweeps.seeds import Seeds
 from sweeps.trial import TrialRun

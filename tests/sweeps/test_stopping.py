@@ -14,7 +14,8 @@ from sweeps.data import load
 from sweeps.errors import SpecError, SweepNotFound
 from sweeps.launch import Launch, _write_plan
 from sweeps.overview import status_of
-from sweeps.planning import Plan, PlannedTrial, make_plan
+from sweeps.planned import PlannedTrial
+from sweeps.planning import Plan, make_plan
 from sweeps.spec import SweepSpec, build_spec
 from sweeps.stopping import STOP, Judge, settle, stop_of, successes
 from sweeps.trainable import pending

@@ -15,7 +15,7 @@ from sweeps.aggregate import trials_of
 from sweeps.data import load
 from sweeps.errors import SpecError
 from sweeps.goal import statistic_of
-from sweeps.planning import PlannedTrial
+from sweeps.planned import PlannedTrial
 from sweeps.search import adaptive
 from sweeps.search.adaptive import Search
 from sweeps.spec import SweepSpec, build_spec

@@ -15,7 +15,7 @@ from scipy import stats
 from sweeps import tracking
 from sweeps.errors import TrackingError
 from sweeps.tracking.projection import Projection
-from sweeps.tracking.session import _alone, _connect
+from sweeps.tracking.session import _connect
 from sweeps.tracking.store import artifacts_of, store_uri
 from tests.sweeps.tracking.recorded import SweepOnDisk
 from tests.sweeps.tracking.seen import Seen
@@ -347,25 +347,6 @@ def test_rebuild_and_a_fresh_store_equal_the_original(
     fresh.write_bytes(migrated_store.read_bytes())
     assert tracking.project(sweep.storage, sweep.name, f"sqlite:///{fresh}").is_complete
     assert Seen(f"sqlite:///{fresh}").tree(sweep.name) == original
-
-
-def test_deleted_sweep_leaves_its_name_free(sweep: SweepOnDisk, seen: Seen) -> None:
-    sweep.replicates(0)[0].finish()
-    project(sweep)
-    tracking.delete(sweep.storage, sweep.name)
-    assert seen.client.get_experiment_by_name(sweep.name) is None
-    project(sweep)
-    assert len(seen.level(sweep.name, "replicate")) == 1
-
-
-def test_nothing_is_deleted_while_a_projector_is_at_work_whatever_store_is_named(
-    sweep: SweepOnDisk, tmp_path: Path
-) -> None:
-    with (
-        _alone(sweep.folder),
-        pytest.raises(TrackingError, match=f"{sweep.name} is still being brought to MLflow.* delete it once"),
-    ):
-        tracking.delete(sweep.storage, sweep.name, f"sqlite:///{tmp_path / 'none.db'}", patience=0.1)
 
 
 def test_sweep_of_the_same_name_in_another_storage_is_refused(
